@@ -1,0 +1,93 @@
+"""A call: one command on its way from a request to its result, and where the code that it passes finds it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .commands import CommandSpec
+    from .locks import Place
+    from .protocols import Request, Store
+
+__all__ = ("Call", "CallAbandonedError", "Delivery", "current_delivery", "ensured_delivery")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One command that a channel is about to run, or is running: what hooks and packs get to see.
+
+    The value and the argument are left out of its representation, for they may be secret.
+    """
+
+    id: str
+    """The request's id, or a running number of the channel where the exchange gives none."""
+    channel: str
+    name: str
+    value: Any = field(repr=False)
+    """What the host sent."""
+    argument: Any = field(repr=False)
+    """What the command's ``args`` made of it."""
+    spec: CommandSpec = field(repr=False)
+    peer: Any = None
+    """Who asked, as far as the exchange knows."""
+    deadline: float | None = None
+    """The moment of :func:`time.monotonic`, in seconds, at which the command should have ended; it is set once the
+    command may run, so it is None in :func:`authorize <guestagent_core.hookspecs.authorize>` of an exclusive
+    command."""
+
+
+class Delivery:
+    """One request on its way through a parser: what the dispatcher, the runner and the context share about it."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        #: Called in this order, with whether the answer went out, once put_response has returned or raised.
+        self.settled: list[Callable[[bool], object]] = []
+        self.call: Call | None = None
+        self.commands: Callable[[], Mapping[str, CommandSpec]] = dict
+        self.store: Store | None = None
+
+    def hand_over(self, place: Place) -> None:
+        """Called before this thread waits for ``place`` and works; here, nobody else has to go on meanwhile."""
+
+    def settle(self, delivered: bool) -> None:
+        """Runs what waits for the answer to have gone out; a failure of one is logged and keeps none of the others."""
+        for action in self.settled:
+            try:
+                action(delivered)
+            except Exception:
+                _log.exception("What was to happen after the answer failed")
+
+
+current_delivery: ContextVar[Delivery | None] = ContextVar("guestagent_delivery", default=None)
+"""The delivery that this thread works on."""
+
+
+@contextmanager
+def ensured_delivery() -> Iterator[Delivery]:
+    """Gives the delivery that this thread works on, or one of its own where no dispatcher has begun any."""
+    delivery = current_delivery.get()
+    if delivery is not None:
+        yield delivery
+        return
+    delivery = Delivery({})
+    token = current_delivery.set(delivery)
+    try:
+        yield delivery
+    finally:
+        current_delivery.reset(token)
+        delivery.settle(True)
+
+
+class CallAbandonedError(BaseException):
+    """Ends a call that waits for its turn while the agent stops: it is neither run nor answered.
+
+    No Exception, so that it passes through parsers, which turn every Exception into an answer.
+    """

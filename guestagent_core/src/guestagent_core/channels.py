@@ -1,0 +1,161 @@
+"""The runner of one channel: what it may run, and in which order that is checked."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from .calls import Call, CallAbandonedError, Delivery, current_delivery, ensured_delivery
+from .errors import CommandDeniedError, CommandError, CommandNotFoundError
+
+if TYPE_CHECKING:
+    from .commands import CommandResult, CommandSpec
+    from .protocols import CallHooks, Journal, Store
+    from .registry import CommandRegistry
+
+__all__ = ("ChannelRunner",)
+
+_log = logging.getLogger(__name__)
+_SURVIVE_LOCKDOWN = ("features", "version")
+_LONGEST_LOGGED = 1000  # characters
+
+
+class ChannelRunner:
+    """Runs commands for one channel.
+
+    Each call is checked in this order: allowed by name, known, its argument, the ``authorize`` hook, its turn
+    (exclusive
+    commands run one at a time, in the order in which they came), the journal, the ``run_command`` hook.
+
+    :param channel: the channel's name, for the log and the hooks.
+    :param allow: names of commands that the channel may run, or patterns such as ``net.*``.
+    :param deny: names or patterns that it may not run, though allowed.
+    :param store: what the commands get as ``context.store``.
+    """
+
+    def __init__(
+        self,
+        registry: CommandRegistry,
+        channel: str = "default",
+        *,
+        allow: Iterable[str] = ("*",),
+        deny: Iterable[str] = (),
+        hooks: CallHooks | None = None,
+        journal: Journal | None = None,
+        store: Store | None = None,
+    ) -> None:
+        self._registry = registry
+        self._channel = channel
+        self._allow = tuple(allow)
+        self._deny = tuple(deny)
+        self._allows_all = "*" in self._allow and not self._deny
+        self._hooks = hooks
+        self._journal = journal
+        self._store = store
+        self._numbers = itertools.count(1)
+
+    def commands(self) -> Mapping[str, CommandSpec]:
+        """Returns what this channel may run, by name."""
+        return {name: spec for name, spec in self._registry.specs.items() if self._denial(name) is None}
+
+    def run_command(self, name: str, value: Any = "") -> CommandResult:
+        """Runs the command ``name`` if this channel may run it, and logs how it went.
+
+        :raises CommandDeniedError: it may not.
+        :raises CommandError: there is no such command, its argument is invalid, or it failed.
+        """
+        delivery = current_delivery.get()
+        if delivery is None:
+            with ensured_delivery():
+                return self.run_command(name, value)
+        given = delivery.request.get("id")
+        identifier = f"#{next(self._numbers)}" if given is None else str(given)
+        started = time.perf_counter()
+        try:
+            result = self._run(delivery, identifier, name, value)
+        except Exception as error:
+            code = error.code if isinstance(error, CommandError) else 500
+            self._log_outcome(name, identifier, value, started, code, error)
+            raise
+        if _log.isEnabledFor(logging.INFO):
+            self._log_outcome(name, identifier, value, started, result.code)
+        return result
+
+    def _run(self, delivery: Delivery, identifier: str, name: str, value: Any) -> CommandResult:
+        denial = self._denial(name)
+        if denial is not None:
+            raise CommandDeniedError(denial)
+        spec = self._registry.specs.get(name)
+        if spec is None:
+            raise CommandNotFoundError(name)
+        argument = spec.parse(value)
+        deadline = time.monotonic() + spec.timeout if spec.parallel else None
+        peer = delivery.request.get("peer")
+        call = Call(identifier, self._channel, name, value, argument, spec, peer, deadline)
+        if self._hooks is not None:
+            denial = self._hooks.authorize(call)
+            if denial is not None:
+                raise CommandDeniedError(denial)
+        delivery.commands = self.commands
+        delivery.store = self._store
+        if spec.parallel:
+            return self._perform(delivery, call)
+        place = self._registry.exclusive.enqueue()
+        try:
+            delivery.hand_over(place)
+            if not place.wait():
+                raise CallAbandonedError
+            return self._perform(delivery, replace(call, deadline=time.monotonic() + spec.timeout))
+        finally:
+            place.release()
+
+    def _perform(self, delivery: Delivery, call: Call) -> CommandResult:
+        delivery.call = call
+        try:
+            if self._journal is None or call.spec.idempotent:
+                return self._pass_hooks(call)
+            return self._journal.run(call, delivery.request, lambda: self._pass_hooks(call))
+        finally:
+            delivery.call = None
+
+    def _pass_hooks(self, call: Call) -> CommandResult:
+        return self._registry.run(call) if self._hooks is None else self._hooks.run_command(call)
+
+    def _denial(self, name: str) -> str | None:
+        lockdown = self._hooks.lockdown if self._hooks is not None else None
+        if lockdown is not None and name not in _SURVIVE_LOCKDOWN:
+            return lockdown
+        if self._allows_all or (_matches(name, self._allow) and not _matches(name, self._deny)):
+            return None
+        return f"Command '{name}' is not allowed on channel {self._channel!r}"
+
+    def _log_outcome(
+        self,
+        name: str,
+        identifier: str,
+        value: Any,
+        started: float,
+        code: int | str,
+        error: Exception | None = None,
+    ) -> None:
+        spec = self._registry.specs.get(name)
+        milliseconds = (time.perf_counter() - started) * 1000
+        shown = name if spec is not None else ascii(name[:100])
+        number, outcome = ascii(identifier)[1:-1], ascii(str(code))[1:-1]
+        _log.info("%s: %s %s: %s in %.1f ms", self._channel, shown, number, outcome, milliseconds)
+        # The value of a command that is not known may well be a secret with the name misspelt.
+        if not _log.isEnabledFor(logging.DEBUG):
+            return
+        hidden = spec is None or spec.secret
+        _log.debug("%s: %s value %s", self._channel, shown, "<hidden>" if hidden else ascii(value)[:_LONGEST_LOGGED])
+        if isinstance(error, CommandError) and not hidden:
+            _log.debug("%s: %s error %s", self._channel, shown, ascii(str(error))[:_LONGEST_LOGGED])
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)

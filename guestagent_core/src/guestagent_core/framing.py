@@ -1,0 +1,176 @@
+"""Framing: cuts a stream of bytes into messages, wherever the stream happens to be split; knows no parser."""
+
+from __future__ import annotations
+
+import re
+from typing import Protocol, TypeAlias
+
+from .errors import ExchangeError
+
+__all__ = ("FRAMERS", "Frame", "Framer", "JsonFramer", "LineFramer")
+
+Frame: TypeAlias = "bytes | ExchangeError"
+"""A message, or why there is none in its place."""
+
+
+class Framer(Protocol):
+    """Cuts one stream."""
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """Takes the next piece of the stream; returns the messages that it completes."""
+
+    def finish(self) -> list[Frame]:
+        """Takes the end of the stream; returns the message that it ends, if there is one."""
+
+
+class LineFramer:
+    """Each line is a message; a line feed ends it, with or without a carriage return before it.
+
+    :param limit: the largest message in bytes; a larger one is reported once and skipped.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._rest = bytearray()
+        self._skipping = False
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """Returns the lines that ``data`` completes."""
+        *lines, rest = data.split(b"\n")
+        frames: list[Frame] = []
+        for line in lines:
+            self._rest += line
+            frames += self._take()
+        self._rest += rest
+        if len(self._rest) > self._limit + 1:  # one more for the \r
+            if not self._skipping:
+                frames.append(_too_large(self._limit))
+            self._skipping = True
+            self._rest.clear()
+        return frames
+
+    def finish(self) -> list[Frame]:
+        """Returns the line that the stream breaks off in."""
+        return self._take() if self._rest else []
+
+    def _take(self) -> list[Frame]:
+        line = bytes(self._rest).removesuffix(b"\r")
+        skipped = self._skipping
+        self._rest.clear()
+        self._skipping = False
+        if skipped:
+            return []
+        return [line if len(line) <= self._limit else _too_large(self._limit)]
+
+
+_OUTSIDE_STRING = re.compile(rb'["{}\[\]\n]')
+_INSIDE_STRING = re.compile(rb'["\\\n]')
+_BLANK = re.compile(rb"[ \t\r\n]*")
+
+
+class JsonFramer:
+    """A message ends with the object that it holds, at a newline outside an object, or at the end of the stream.
+
+    So objects need nothing between them, and what is no object is a line. A string holds no newline: one there ends a
+    malformed message. Blank lines are no messages. Brackets around an object go with it, so that an object in an array
+    is one malformed message and not two.
+
+    :param limit: the largest message in bytes; a larger one is reported once and skipped.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._rest = bytearray()  # the message that has begun
+        self._scanned = 0
+        self._skipping = False
+        self._reset()
+        self._closing = 0
+
+    def _reset(self) -> None:
+        self._depth = 0  # of objects
+        self._brackets = 0  # around them
+        self._in_string = False
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """Returns the messages that ``data`` completes."""
+        buffer = self._rest
+        buffer += data
+        frames: list[Frame] = []
+        start, position = 0, self._scanned
+        while True:
+            if position == start and not self._skipping:
+                start = position = self._skip_blank(start)
+            match = (_INSIDE_STRING if self._in_string else _OUTSIDE_STRING).search(buffer, position)
+            if match is None:
+                position = len(buffer)
+                break
+            position = match.end()
+            character = match.group()
+            if character == b'"':
+                self._in_string = not self._in_string
+            elif character == b"\\":
+                if position == len(buffer):
+                    position -= 1  # what it escapes is still to come
+                    break
+                if buffer[position] != 0x0A:
+                    position += 1
+            elif character == b"{":
+                self._depth += 1
+            elif character == b"[":
+                self._brackets += not self._depth
+            elif character == b"]":
+                self._brackets -= not self._depth
+            elif character == b"\n":
+                if self._in_string or not self._depth:
+                    frames += self._take(start, position - 1, 0)
+                    start = position
+            elif self._depth:  # "}"
+                self._depth -= 1
+                if not self._depth:
+                    frames += self._take(start, position, self._brackets)
+                    start = position
+        if position - start > self._limit:
+            if not self._skipping:
+                frames.append(_too_large(self._limit))
+            self._skipping = True
+        del buffer[: position if self._skipping else start]
+        self._scanned = 0 if self._skipping else position - start
+        return frames
+
+    def finish(self) -> list[Frame]:
+        """Returns the message that the stream breaks off in."""
+        frames = self._take(0, len(self._rest), 0) if self._rest else []
+        self._rest.clear()
+        self._scanned = 0
+        return frames
+
+    def _skip_blank(self, position: int) -> int:
+        """Returns where the next message begins, behind white space and the brackets that close around the last one."""
+        while True:
+            match = _BLANK.match(self._rest, position)
+            assert match is not None
+            if b"\n" in match.group():
+                self._closing = 0
+            position = match.end()
+            if not self._closing or self._rest[position : position + 1] != b"]":
+                return position
+            self._closing -= 1
+            position += 1
+
+    def _take(self, start: int, end: int, brackets: int) -> list[Frame]:
+        """Returns the message between ``start`` and ``end``, and begins the next one."""
+        skipped = self._skipping
+        self._skipping = False
+        self._closing = max(brackets, 0)
+        self._reset()
+        if skipped:
+            return []
+        return [bytes(self._rest[start:end]).rstrip() if end - start <= self._limit else _too_large(self._limit)]
+
+
+FRAMERS: dict[str, type[JsonFramer] | type[LineFramer]] = {"json": JsonFramer, "line": LineFramer}
+"""The framings by the names they have in a configuration."""
+
+
+def _too_large(limit: int) -> ExchangeError:
+    return ExchangeError(f"The request is larger than {limit} bytes")

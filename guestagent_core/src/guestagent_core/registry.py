@@ -1,0 +1,140 @@
+"""The registry: finds a command by its name and runs it."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from .calls import Call, ensured_delivery
+from .commands import CommandBase, CommandResult, CommandSpec, checked_result
+from .context import Context
+from .errors import CommandError, CommandNotFoundError, PluginConflictError
+from .locks import FifoLock
+
+__all__ = ("CommandRegistry",)
+
+_GROUP = "guestagent.commands"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    spec: CommandSpec
+    pack: CommandBase
+    run: Callable[[Any], Any]
+
+
+class CommandRegistry:
+    """The commands of some packs by name; a :class:`~guestagent_core.protocols.CommandRunner` by itself.
+
+    :param packs: classes, which are built with ``context``, or objects.
+    :param context: for the classes; default: a :class:`~guestagent_core.context.Context` of this machine's own ``/``.
+    :raises PluginConflictError: two packs, neither a subclass of the other, offer the same name.
+    """
+
+    def __init__(self, packs: Iterable[CommandBase | type[CommandBase]] = (), context: Context | None = None) -> None:
+        self._packs: list[CommandBase] = []
+        self._entries: dict[str, _Entry] = {}
+        self._specs: dict[str, CommandSpec] = {}
+        #: What is known of each command, by name.
+        self.specs: Mapping[str, CommandSpec] = MappingProxyType(self._specs)
+        #: Held by the one exclusive command that runs.
+        self.exclusive = FifoLock()
+        for pack in packs:
+            self.add(pack(context or Context()) if isinstance(pack, type) else pack)
+
+    def add(self, pack: CommandBase) -> None:
+        """Adds the commands of ``pack`` that are enabled; changes nothing if it raises PluginConflictError.
+
+        A pack of a subclass takes the place of those of its bases, whichever comes first.
+        """
+        if any(isinstance(there, type(pack)) and type(there) is not type(pack) for there in self._packs):
+            return
+        added: dict[str, _Entry] = {}
+        for attribute, method in type(pack).command_methods.items():
+            name = method.spec.name
+            if not pack.enabled(name):
+                continue
+            if name in added:
+                raise PluginConflictError(_GROUP, name, f"offered twice by {_provider(type(pack))}")
+            there = self._entries.get(name)
+            if there is not None and not isinstance(pack, type(there.pack)):
+                raise _conflict(name, there.pack, pack)
+            added[name] = _Entry(method.spec, pack, getattr(pack, attribute))
+        for name, entry in tuple(self._entries.items()):
+            if isinstance(pack, type(entry.pack)):
+                del self._entries[name], self._specs[name]
+        self._packs.append(pack)
+        self._entries.update(added)
+        self._specs.update((name, added[name].spec) for name in added)
+
+    def run(self, call: Call) -> CommandResult:
+        """Runs a call that has passed every check.
+
+        :raises CommandError: there is no such command, it failed, or it answered what is no result.
+        """
+        entry = self._entries.get(call.name)
+        if entry is None:
+            raise CommandNotFoundError(call.name)
+        try:
+            result = entry.run(call.argument)
+        except CommandError:
+            raise
+        except SystemExit as error:
+            raise CommandError(f"Command {call.name!r} tried to exit the agent") from error
+        except Exception as error:
+            _log_crash(call, error)
+            raise
+        return checked_result(call.name, result)
+
+    def run_command(self, name: str, value: Any = "") -> CommandResult:
+        """Runs the command ``name`` in this thread, without the checks, hooks and log of a channel.
+
+        :raises CommandError: there is no such command, its argument is invalid, or it failed.
+        """
+        spec = self._specs.get(name)
+        if spec is None:
+            raise CommandNotFoundError(name)
+        argument = spec.parse(value)
+        with ensured_delivery() as delivery:
+            place = None if spec.parallel else self.exclusive.enqueue()
+            if place is not None:
+                place.wait()
+            try:
+                deadline = time.monotonic() + spec.timeout
+                identifier, peer = str(delivery.request.get("id", "")), delivery.request.get("peer")
+                delivery.call = Call(identifier, "", name, value, argument, spec, peer, deadline)
+                delivery.commands = lambda: self.specs
+                return self.run(delivery.call)
+            finally:
+                delivery.call = None
+                if place is not None:
+                    place.release()
+
+
+def _log_crash(call: Call, error: Exception) -> None:
+    """Logs where ``error`` came from; its text only where it cannot hold a secret."""
+    identifier = ascii(call.id)[1:-1]  # as it came from outside, it may hold line breaks
+    if call.spec.secret:
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        _log.error("Command %s (%s) failed with %s:\n%s", call.name, identifier, type(error).__name__, frames)
+    else:
+        _log.error("Command %s (%s) failed", call.name, identifier, exc_info=error)
+
+
+def _conflict(name: str, one: CommandBase, other: CommandBase) -> PluginConflictError:
+    providers = sorted({_provider(type(one)), _provider(type(other))})
+    return PluginConflictError(_GROUP, name, f"offered by {' and by '.join(providers)}")
+
+
+def _provider(cls: type[CommandBase]) -> str:
+    from importlib.metadata import packages_distributions
+
+    packages = packages_distributions().get(cls.__module__.partition(".")[0], [])
+    where = f"{cls.__module__}.{cls.__qualname__}"
+    return f"{where} (package {packages[0]})" if packages else where

@@ -1,0 +1,120 @@
+"""A request is ``{"name": ..., "value": ...}``, its answer ``{"message": ..., "returncode": ...}``."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from guestagent_core import (
+    CommandDeniedError,
+    CommandError,
+    CommandNotFoundError,
+    CommandResult,
+    CommandRunner,
+    CommandTimeoutError,
+    Request,
+    Response,
+)
+
+__all__ = ("JsonParser",)
+
+_log = logging.getLogger(__name__)
+_LONGEST_NUMBER = 4300  # digits; the interpreter's own default limit, which the environment can switch off
+_KEPT_CODES = (CommandNotFoundError, CommandDeniedError, CommandTimeoutError)
+NumberT = TypeVar("NumberT", int, float)
+
+
+class JsonParser:
+    """Answers every request with one line of ASCII, and never raises.
+
+    Return codes are strings, as hosts want them: the code of the command's result; 404, 403 and 504 for a command that
+    is not known, not allowed or not done in time; 500 for everything else.
+
+    :param runner: runs the commands.
+    :raises TypeError: it cannot.
+    """
+
+    @dataclass(frozen=True)
+    class Options:
+        """What ``[channel.parser_options]`` takes."""
+
+        limit: int = 8 * 1024 * 1024
+        """The largest request, in bytes."""
+
+    def __init__(self, runner: CommandRunner, options: Options = Options()) -> None:
+        if not callable(getattr(runner, "run_command", None)):
+            raise TypeError("Command class has no 'run_command' method")
+        self._run_command = runner.run_command
+        self._limit = options.limit
+
+    def parse_request(self, request: Request) -> Response:
+        """Runs the command that ``request["data"]`` asks for and returns the answer."""
+        try:
+            data = request["data"]
+            if len(data) > self._limit:
+                return self._malformed(f"it is larger than {self._limit} bytes")
+            message = _decode(data if isinstance(data, str) else bytes(memoryview(data)).decode())
+        except (KeyError, TypeError):  # the exchange's fault
+            return self.encode_error(500, "Internal error with request")
+        except (ValueError, RecursionError) as error:
+            return self._malformed(type(error).__name__)
+        if not isinstance(message, dict):
+            return self._malformed("it is no object")
+        if "name" not in message:
+            return self.encode_error(500, "Request is missing 'name' key")
+        try:
+            return self._answer(message["name"], message.get("value", ""))
+        except _KEPT_CODES as error:
+            return self.encode_error(error.code, str(error))
+        except Exception as error:
+            return self.encode_error(500, _text(error))
+
+    def encode_error(self, code: int, message: str) -> Response:
+        """Returns the answer ``code`` with ``message``."""
+        return _encode_result(CommandResult(code, message))
+
+    def _malformed(self, why: str) -> Response:
+        _log.info("A request is malformed: %s", why)
+        return self.encode_error(500, "Request is malformed")
+
+    def _answer(self, name: object, value: object) -> Response:
+        if not isinstance(name, str):
+            raise CommandNotFoundError(str(name))
+        result = self._run_command(name, value)
+        try:
+            return _encode_result(result)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise CommandError(f"Command {name!r} answered what JSON cannot hold: {error}") from error
+
+
+def _bounded(number: type[NumberT]) -> Any:
+    def convert(digits: str) -> NumberT:
+        if len(digits) > _LONGEST_NUMBER:
+            raise ValueError("A number has too many digits")
+        return number(digits)
+
+    return convert
+
+
+_decode = json.JSONDecoder(parse_int=_bounded(int), parse_float=_bounded(float)).decode
+_encode = json.JSONEncoder().encode
+_encode_strictly = json.JSONEncoder(allow_nan=False).encode
+
+
+def _encode_result(result: CommandResult) -> Response:
+    code, message = result
+    text = message if isinstance(message, str) else _encode_strictly(message)
+    # Like json.dumps of a dictionary, in a third of the time.
+    answer = (
+        f'{{"message": {_encode(text)}, "returncode": {_encode(code if isinstance(code, str) else str(int(code)))}}}'
+    )
+    return {"data": answer.encode("ascii")}
+
+
+def _text(error: Exception) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return type(error).__name__

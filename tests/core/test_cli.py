@@ -1,0 +1,209 @@
+"""The command line, run as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from guestagent_core.client import LocalClient
+from guestagent_core.version import VERSION
+
+PATIENCE = 60.0  # seconds
+
+
+def guestagent(*arguments: str, input: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "guestagent_core", *arguments]
+    environment = {**os.environ, **variables}
+    return subprocess.run(
+        command, input=input, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+
+
+class RunningAgent:
+    """`guestagent run` in a scratch folder."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.socket = folder / "agent.sock"
+        self.root = folder / "root"
+        self.root.mkdir(exist_ok=True)
+        command = [
+            sys.executable,
+            "-m",
+            "guestagent_core",
+            "run",
+            "--root",
+            str(self.root),
+            "--socket",
+            str(self.socket),
+        ]
+        self.process = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)
+        assert self.process.stderr is not None
+        self.log: list[str] = []
+        for line in self.process.stderr:
+            self.log.append(line)
+            if "commands may be run" in line:
+                break
+
+    def call(self, *arguments: str, input: str = "") -> subprocess.CompletedProcess[str]:
+        return guestagent("call", "--socket", str(self.socket), *arguments, input=input)
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        _, rest = self.process.communicate(timeout=PATIENCE)
+        self.log.append(rest)
+        return self.process.returncode
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="ga-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def agent(folder: Path) -> Iterator[RunningAgent]:
+    agent = RunningAgent(folder)
+    yield agent
+    if agent.process.poll() is None:
+        agent.end()
+
+
+def test_alone_it_helps() -> None:
+    done = guestagent()
+    assert done.returncode == 0
+    assert "run the agent in the foreground" in done.stdout
+
+
+def test_it_knows_its_version() -> None:
+    assert guestagent("--version").stdout == f"{VERSION}\n"
+
+
+def test_wrong_use_is_two() -> None:
+    assert guestagent("nosuch").returncode == 2
+    assert guestagent("call").returncode == 2
+
+
+def test_a_command_is_called(agent: RunningAgent) -> None:
+    done = agent.call("version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{VERSION}\n", "")
+    assert agent.call("features", '{"any": ["value"]}').stdout == "features,version\n"
+    assert agent.call("version", "-", input="from standard input\n").returncode == 0
+
+
+def test_a_failure_is_one_sentence_and_a_status(agent: RunningAgent) -> None:
+    done = agent.call("make-coffee")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "guestagent: make-coffee: 404: No such agent command 'make-coffee'\n"
+
+
+def test_without_an_agent_a_call_says_so(folder: Path) -> None:
+    done = guestagent("call", "--socket", str(folder / "none.sock"), "version")
+    assert done.returncode == 1
+    assert done.stderr == f"guestagent: {folder}/none.sock: no agent listens there; is it running?\n"
+
+
+def test_the_root_leads_to_the_socket(folder: Path) -> None:
+    environment = {"STATE_DIRECTORY": "", "RUNTIME_DIRECTORY": ""}
+    command = [sys.executable, "-m", "guestagent_core", "run", "--root", str(folder)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}) as process:
+        assert process.stderr is not None
+        while "commands may be run" not in process.stderr.readline():
+            pass
+        assert guestagent("call", "--root", str(folder), "version", **environment).stdout == f"{VERSION}\n"
+        assert (folder / "run/guestagent").stat().st_mode & 0o777 == 0o700
+        assert (folder / "run/guestagent/agent.sock").stat().st_mode & 0o777 == 0o600
+        process.terminate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_in_order(agent: RunningAgent, number: signal.Signals) -> None:
+    assert agent.call("version").returncode == 0
+    assert agent.end(number) == 0
+    assert not agent.socket.exists()
+    log = "".join(agent.log)
+    assert f"{number.name}: the agent stops" in log
+    assert re.search(r"local: version #1: 0 in \d+\.\d ms", log)
+    assert "Loaded guestagent.parsers 'json' of guestagent_json 3.0.0" in log
+    assert "Traceback" not in log
+
+
+def test_a_second_agent_on_one_socket_is_refused(agent: RunningAgent, folder: Path) -> None:
+    done = guestagent("run", "--root", str(agent.root), "--socket", str(agent.socket))
+    assert done.returncode == 1
+    assert "another agent listens there" in done.stderr
+    assert agent.call("version").returncode == 0
+
+
+def test_a_killed_agent_leaves_a_socket_that_the_next_one_takes_over(agent: RunningAgent, folder: Path) -> None:
+    agent.end(signal.SIGKILL)
+    assert agent.socket.exists()
+    second = RunningAgent(folder)
+    assert second.call("version").returncode == 0
+    assert second.end() == 0
+
+
+def test_a_socket_path_that_is_too_long_is_a_clear_error(folder: Path) -> None:
+    path = folder / ("x" * 108)
+    done = guestagent("run", "--root", str(folder), "--socket", str(path))
+    assert done.returncode == 1
+    assert "a socket's path may have 107 bytes" in done.stderr
+
+
+def test_a_wrong_configuration_is_named_by_file_and_key(folder: Path) -> None:
+    config = folder / "config.toml"
+    config.write_text('[agent]\nlog_level = "loud"\n')
+    for command in ("check", "plugins", "run"):
+        done = guestagent(command, "--config", str(config))
+        assert done.returncode == 1
+        expected = f"guestagent: {config}: agent: log_level: expected one of 'debug', 'info', 'warning', 'error'"
+        assert done.stderr.startswith(expected)
+
+
+def test_check_and_plugins_open_nothing(agent: RunningAgent, folder: Path) -> None:
+    config = folder / "config.toml"
+    config.write_text(f'[[channel]]\nexchange = "local"\n[channel.options]\npath = "{agent.socket}"\n')
+    done = guestagent("check", "--config", str(config))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{config}: valid; 4 plugins with 2 commands are on\n"
+    rows = json.loads(guestagent("plugins", "--json", "--config", str(config)).stdout)
+    assert {row["on"] for row in rows if row["group"] == "guestagent.exchanges"} == {"yes"}
+    assert agent.call("version").returncode == 0
+
+
+def test_the_demo_asks_a_real_agent_and_leaves_nothing_behind(folder: Path) -> None:
+    done = guestagent("demo", TMPDIR=str(folder))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert '-> {"name": "version", "value": "agent"}' in done.stdout
+    assert f'<- {{"message": "{VERSION}", "returncode": "0"}}' in done.stdout
+    assert re.search(r"1000 x version: median \d+\.\d+ ms", done.stdout)
+    assert list(folder.iterdir()) == []
+
+
+def test_ctrl_c_in_the_demo_leaves_nothing_behind(folder: Path) -> None:
+    command = [sys.executable, "-u", "-m", "guestagent_core", "demo"]
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        while "->" not in process.stdout.readline():
+            pass
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    assert list(folder.iterdir()) == []
+
+
+def test_a_client_of_the_library_reaches_the_agent(agent: RunningAgent) -> None:
+    with LocalClient(agent.socket) as client:
+        for _ in range(3):
+            assert b'"0"' in client.request(b'{"name": "version"}')

@@ -1,0 +1,3 @@
+"""A distribution of which nothing works."""
+
+__all__ = ()
