@@ -185,7 +185,17 @@ def test_the_demo_asks_a_real_agent_and_leaves_nothing_behind(folder: Path) -> N
     assert '-> {"name": "version", "value": "agent"}' in done.stdout
     assert f'<- {{"message": "{VERSION}", "returncode": "0"}}' in done.stdout
     assert re.search(r"1000 x version: median \d+\.\d+ ms", done.stdout)
+    assert "== json, of guestagent_json" in done.stdout
+    assert '-> []\n  <- {"message": "Request is malformed", "returncode": "500"}' in done.stdout
     assert list(folder.iterdir()) == []
+
+
+def test_the_demo_can_be_kept_and_paused(folder: Path) -> None:
+    done = guestagent("demo", "--keep", "--pause", TMPDIR=str(folder), input="\n")
+    assert done.returncode == 0
+    assert done.stdout.count("Press Enter") == 1
+    kept = re.findall(r"^Kept: (.*)$", done.stdout, re.MULTILINE)
+    assert sorted(kept) == sorted(str(path) for path in folder.iterdir())
 
 
 def test_ctrl_c_in_the_demo_leaves_nothing_behind(folder: Path) -> None:

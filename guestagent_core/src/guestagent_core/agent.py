@@ -12,6 +12,7 @@ from dataclasses import fields
 from typing import Any, cast
 
 from . import discovery
+from .calls import Call
 from .channels import ChannelRunner
 from .commands import CommandBase
 from .config import ChannelConfig, Config
@@ -81,6 +82,10 @@ class Agent:
         self._stopping = True
         for channel in self._open:
             channel.stop()
+
+    def overdue(self, seconds: float) -> list[Call]:
+        """Returns the running calls whose deadline passed more than ``seconds`` ago."""
+        return [call for channel in self._open for call in channel.overdue(seconds)]
 
     def join(self) -> bool:
         """Waits until every channel has ended; returns whether that was because of :meth:`stop`."""
@@ -249,6 +254,7 @@ class _Channel:
         self._make_exchange = exchange
         self._make_store = store
         self._make_parser = parser
+        self._runner: ChannelRunner | None = None
         self._exchange: Exchange | None = None
         self._dispatcher: Dispatcher | None = None
         self._thread: threading.Thread | None = None
@@ -259,13 +265,13 @@ class _Channel:
         :raises PluginLoadError: one cannot be built.
         """
         config = self._config
-        runner = ChannelRunner(
+        self._runner = ChannelRunner(
             registry, config.name, allow=config.allow, deny=config.deny, hooks=hooks, store=self._make_store()
         )
-        parser = self._make_parser(runner)
+        parser = self._make_parser(self._runner)
         self._exchange = self._make_exchange()
         self._dispatcher = Dispatcher(self._exchange, parser, config.name)
-        _log.info("%s: %s commands may be run", config.name, len(runner.commands()))
+        _log.info("%s: %s commands may be run", config.name, len(self._runner.commands()))
 
     def start(self, ended: Callable[[], object]) -> None:
         self._thread = threading.Thread(target=self._serve, args=(ended,), name=self._config.name)
@@ -274,6 +280,9 @@ class _Channel:
     def stop(self) -> None:
         if self._dispatcher is not None:
             self._dispatcher.stop()
+
+    def overdue(self, seconds: float) -> list[Call]:
+        return self._runner.overdue(seconds) if self._runner is not None else []
 
     def join(self) -> None:
         if self._thread is not None:

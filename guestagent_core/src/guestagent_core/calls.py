@@ -19,7 +19,7 @@ __all__ = ("Call", "CallAbandonedError", "Delivery", "current_delivery", "ensure
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Call:
     """One command that a channel is about to run, or is running: what hooks and packs get to see.
 

@@ -58,10 +58,16 @@ class ChannelRunner:
         self._journal = journal
         self._store = store
         self._numbers = itertools.count(1)
+        self._running: set[Call] = set()
 
     def commands(self) -> Mapping[str, CommandSpec]:
         """Returns what this channel may run, by name."""
         return {name: spec for name, spec in self._registry.specs.items() if self._denial(name) is None}
+
+    def overdue(self, seconds: float) -> list[Call]:
+        """Returns the running calls whose deadline passed more than ``seconds`` ago."""
+        latest = time.monotonic() - seconds
+        return [call for call in tuple(self._running) if call.deadline is not None and call.deadline < latest]
 
     def run_command(self, name: str, value: Any = "") -> CommandResult:
         """Runs the command ``name`` if this channel may run it, and logs how it went.
@@ -116,11 +122,13 @@ class ChannelRunner:
 
     def _perform(self, delivery: Delivery, call: Call) -> CommandResult:
         delivery.call = call
+        self._running.add(call)
         try:
             if self._journal is None or call.spec.idempotent:
                 return self._pass_hooks(call)
             return self._journal.run(call, delivery.request, lambda: self._pass_hooks(call))
         finally:
+            self._running.discard(call)
             delivery.call = None
 
     def _pass_hooks(self, call: Call) -> CommandResult:
@@ -147,14 +155,29 @@ class ChannelRunner:
         milliseconds = (time.perf_counter() - started) * 1000
         shown = name if spec is not None else ascii(name[:100])
         number, outcome = ascii(identifier)[1:-1], ascii(str(code))[1:-1]
-        _log.info("%s: %s %s: %s in %.1f ms", self._channel, shown, number, outcome, milliseconds)
+        fields = {
+            "channel": self._channel,
+            "command": shown,
+            "id": number,
+            "code": outcome,
+            "ms": round(milliseconds, 3),
+        }
+        text = "%s: %s %s: %s in %.1f ms"
+        _log.info(text, self._channel, shown, number, outcome, milliseconds, extra={"call": fields})
         # The value of a command that is not known may well be a secret with the name misspelt.
         if not _log.isEnabledFor(logging.DEBUG):
             return
         hidden = spec is None or spec.secret
-        _log.debug("%s: %s value %s", self._channel, shown, "<hidden>" if hidden else ascii(value)[:_LONGEST_LOGGED])
+        _log.debug("%s: %s value %s", self._channel, shown, "<hidden>" if hidden else _shown(value))
         if isinstance(error, CommandError) and not hidden:
-            _log.debug("%s: %s error %s", self._channel, shown, ascii(str(error))[:_LONGEST_LOGGED])
+            _log.debug("%s: %s error %s", self._channel, shown, _shown(str(error)))
+
+
+def _shown(value: Any) -> str:
+    try:
+        return ascii(value)[:_LONGEST_LOGGED]
+    except RecursionError:
+        return "<nested too deeply to be shown>"
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:

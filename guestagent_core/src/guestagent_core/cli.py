@@ -6,7 +6,8 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +16,6 @@ from .errors import ConfigError, GuestAgentError
 from .version import VERSION
 
 __all__ = ("main",)
-
-_LOG_FORMAT = "%(asctime)s [%(levelname)s] %(message)s"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,6 +52,9 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     _add_config_options(run)
     run.add_argument("--socket", type=Path, metavar="PATH", help="the socket of the local channel")
     run.add_argument("--log-level", choices=("debug", "info", "warning", "error"), help="default: info")
+    run.add_argument("--log-file", type=Path, metavar="FILE", help="default: standard error; SIGHUP reopens it")
+    run.add_argument("--log-format", choices=("text", "json"), default="text", help="default: text")
+    run.add_argument("--pid-file", type=Path, metavar="FILE", help="keep the process number there")
     run.set_defaults(run=_run)
 
     call = commands.add_parser("call", help="ask a running agent", description="Asks the agent over its local socket.")
@@ -73,6 +75,8 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     check.set_defaults(run=_check)
 
     demo = commands.add_parser("demo", help="show an agent at work in a scratch folder")
+    demo.add_argument("--keep", action="store_true", help="let the scratch folders stay")
+    demo.add_argument("--pause", action="store_true", help="wait for Enter between two demos")
     demo.set_defaults(run=_demo)
 
     if not arguments or arguments[0] not in commands.choices:
@@ -113,13 +117,27 @@ def _config(options: argparse.Namespace) -> Config:
 
 def _run(options: argparse.Namespace) -> int:
     from .agent import Agent
-    from .service import serve
+    from .service import pid_file, serve
 
     config = _config(options)
     if options.socket is not None:
         config = _with_socket(config, options.socket)
-    logging.basicConfig(level=config.agent.log_level.upper(), format=_LOG_FORMAT)
-    return serve(Agent(config))
+    reopen_log = _configure_logging(config.agent.log_level, options.log_file, options.log_format)
+    with pid_file(options.pid_file) if options.pid_file is not None else nullcontext():
+        return serve(Agent(config), reopen_log)
+
+
+def _configure_logging(level: str, file: Path | None, layout: str) -> Callable[[], object]:
+    """Sets the log up; returns what reopens it."""
+    from .logs import JsonFormatter, LogFile, text_formatter
+
+    try:
+        handler = logging.StreamHandler() if file is None else LogFile(file)
+    except OSError as error:
+        raise ConfigError(f"{file}: the log cannot be written: {error.strerror}") from error
+    handler.setFormatter(JsonFormatter() if layout == "json" else text_formatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler])
+    return handler.reopen if isinstance(handler, LogFile) else lambda: None
 
 
 def _with_socket(config: Config, path: Path) -> Config:
@@ -212,4 +230,8 @@ def _check(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from .demo import run_demos
 
-    return 1 if run_demos(print) else 0
+    def pause() -> None:
+        print("Press Enter to go on.", end="", flush=True)
+        sys.stdin.readline()
+
+    return 1 if run_demos(print, keep=options.keep, pause=pause if options.pause else lambda: None) else 0

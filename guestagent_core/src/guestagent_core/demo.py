@@ -1,9 +1,12 @@
-"""The demonstration: a real agent in a scratch folder, asked by a real client."""
+"""The demonstration: a real agent in a scratch folder, asked by a real client; and the core's own part of it."""
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
+import select
+import shutil
 import socket
 import subprocess
 import sys
@@ -15,20 +18,22 @@ from pathlib import Path
 from typing import Any
 
 from .client import LocalClient
-from .discovery import DEMOS, Catalogue, load
+from .discovery import DEMOS, PARSERS, Catalogue, load
 from .errors import ExchangeError, PluginError
 from .json_wire import decode_answer, encode_request
 
 __all__ = ("DemoClient", "run_demos", "show_core")
 
 _STARTING_TIME = 30.0  # seconds
+_LARGEST_SHOWN = 64 * 1024  # bytes; what is larger is named, not shown
 
 
 class DemoClient:
-    """What a demo asks the agent by; each question and its answer are shown."""
+    """What a demo asks the agent by; shows each request, its answer, and what it changed in the guest's files."""
 
-    def __init__(self, client: LocalClient, print: Callable[[str], object]) -> None:
+    def __init__(self, client: LocalClient, root: Path, print: Callable[[str], object]) -> None:
         self._client = client
+        self._root = root
         self._print = print
 
     def call(self, name: str, value: Any = "") -> tuple[str, str]:
@@ -43,12 +48,27 @@ class DemoClient:
 
         :raises ExchangeError: there is no answer.
         """
+        before = _files(self._root)
         started = time.perf_counter()
         answer = self._client.request(data)
         milliseconds = (time.perf_counter() - started) * 1000
         self._print(f"  -> {data.decode(errors='replace')}")
         self._print(f"  <- {answer.decode(errors='replace')}   ({milliseconds:.2f} ms)")
+        for line in _changes(before, _files(self._root)):
+            self._print(f"     {line}")
         return answer
+
+    def repeat(self, name: str, value: Any, times: int) -> None:
+        """Runs a command many times and shows how long that takes."""
+        figures = []
+        data = encode_request(name, value)
+        for _ in range(times):
+            started = time.perf_counter()
+            self._client.request(data)
+            figures.append((time.perf_counter() - started) * 1000)
+        figures.sort()
+        median, most = figures[times // 2], figures[times * 99 // 100]
+        self._print(f"  {times} x {name}: median {median:.3f} ms, 99 of 100 within {most:.3f} ms")
 
 
 def show_core(client: DemoClient, root: Path, print: Callable[[str], object]) -> None:
@@ -57,65 +77,110 @@ def show_core(client: DemoClient, root: Path, print: Callable[[str], object]) ->
     client.call("features")
     print("Which version are you?")
     client.call("version", "agent")
-    print("An unknown command, and a message that is none, are answered too:")
+    print("A command that you do not know:")
     client.call("make-coffee")
-    client.request(b"hello?")
     print("How long does a request take?")
-    quiet = DemoClient(client._client, lambda line: None)
-    times = []
-    for _ in range(1000):
-        started = time.perf_counter()
-        quiet.call("version", "agent")
-        times.append(time.perf_counter() - started)
-    times.sort()
-    print(f"  1000 x version: median {times[500] * 1000:.3f} ms, 99 of 100 within {times[990] * 1000:.3f} ms")
+    client.repeat("version", "agent", 1000)
 
 
-def run_demos(print: Callable[[str], object]) -> list[PluginError]:
+def run_demos(
+    print: Callable[[str], object], *, keep: bool = False, pause: Callable[[], object] = lambda: None
+) -> list[PluginError]:
     """Runs the demo of every installed distribution in turn, each with an agent and a scratch folder of its own.
 
+    :param keep: whether the scratch folders stay.
+    :param pause: called between two demos.
     :returns: the demos that could not be loaded.
+    :raises PluginNotFoundError: there is no JSON parser, which the demos speak to.
     :raises ExchangeError: the agent does not start, or does not answer.
     """
     failures: list[PluginError] = []
     catalogue = Catalogue.installed()
-    for plugin in catalogue.plugins(DEMOS):
-        print(f"== {plugin.package} {plugin.version}: {plugin.name}")
+    catalogue.find(PARSERS, "json")
+    for number, plugin in enumerate(catalogue.plugins(DEMOS)):
+        if number:
+            pause()
+        print(f"== {plugin.name}, of {plugin.package} {plugin.version}")
         try:
             demo = load(catalogue.find(DEMOS, plugin.name))
         except PluginError as error:
             failures.append(error)
-            print(f"  {error}")
+            print(f"  {error}\n")
             continue
-        with tempfile.TemporaryDirectory(prefix="guestagent-demo-") as scratch:
-            root = Path(scratch, "root")
+        with _scratch(keep) as scratch:
+            root = scratch / "root"
             root.mkdir()
-            with _agent(Path(scratch), root) as path, LocalClient(path) as client:
-                demo(DemoClient(client, print), root, print)
-        print("")
-    print("The agents have ended, and their scratch folders are gone.")
+            with _agent(scratch, root) as path, LocalClient(path) as client:
+                demo(DemoClient(client, root, print), root, print)
+            print(f"Kept: {scratch}\n" if keep else "")
+    print("The agents have ended" + ("." if keep else ", and their scratch folders are gone."))
     return failures
+
+
+@contextmanager
+def _scratch(keep: bool) -> Iterator[Path]:
+    scratch = Path(tempfile.mkdtemp(prefix="guestagent-demo-"))
+    try:
+        yield scratch
+    finally:
+        if not keep:
+            shutil.rmtree(scratch)
 
 
 @contextmanager
 def _agent(scratch: Path, root: Path) -> Iterator[Path]:
     """Runs an agent; gives the path of its socket once it says that it is ready."""
-    config, path = scratch / "config.toml", scratch / "agent.sock"
+    config, path, ready_path = scratch / "config.toml", scratch / "agent.sock", scratch / "ready.sock"
     config.write_text(
         f'[agent]\nroot = {json.dumps(str(root))}\nlog_level = "warning"\n[[channel]]\nexchange = "local"\n'
     )
     command = [sys.executable, "-m", "guestagent_core", "run", "--config", str(config), "--socket", str(path)]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
-        ready.bind(os.fspath(scratch / "ready.sock"))
-        ready.settimeout(_STARTING_TIME)
-        environment = {**os.environ, "NOTIFY_SOCKET": os.fspath(scratch / "ready.sock")}
-        agent = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
-        try:
-            while not ready.recv(4096).startswith(b"READY=1"):
-                pass
-            yield path
-        except TimeoutError:
-            raise ExchangeError(f"The agent did not start within {_STARTING_TIME:.0f} s") from None
-        finally:
-            agent.terminate()
-            agent.wait()
+        ready.bind(os.fspath(ready_path))
+        unset = ("STATE_DIRECTORY", "RUNTIME_DIRECTORY", "WATCHDOG_USEC")
+        environment = {name: value for name, value in os.environ.items() if name not in unset}
+        agent = subprocess.Popen(
+            command,
+            env={**environment, "NOTIFY_SOCKET": os.fspath(ready_path)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,  # it prints nothing; the end of it is the end of the agent
+        )
+        with agent:
+            assert agent.stdout is not None
+            try:
+                told, ended = ready.fileno(), agent.stdout.fileno()
+                readable, _, _ = select.select([told, ended], [], [], _STARTING_TIME)
+                if told not in readable:
+                    raise ExchangeError("The agent did not start; its log is above")
+                yield path
+            finally:
+                agent.terminate()
+
+
+def _files(root: Path) -> dict[str, tuple[str, bytes]]:
+    """Returns the mode and the content of every file, and the target of every link, by its path in the guest."""
+    found = {}
+    for folder, _, names in os.walk(root):
+        for name in names:
+            path = Path(folder, name)
+            content = (
+                os.fsencode(os.readlink(path)) if path.is_symlink() else path.read_bytes() if path.is_file() else b""
+            )
+            found["/" + str(path.relative_to(root))] = (f"{path.lstat().st_mode:o}", content)
+    return found
+
+
+def _changes(before: dict[str, tuple[str, bytes]], after: dict[str, tuple[str, bytes]]) -> Iterator[str]:
+    """Gives the lines of a unified diff."""
+    for path in sorted({*before, *after}):
+        (old_mode, old), (new_mode, new) = before.get(path, ("", b"")), after.get(path, ("", b""))
+        if (old_mode, old) == (new_mode, new):
+            continue
+        what = "removed" if not new_mode else f"mode {new_mode}" if new_mode != old_mode else "changed"
+        yield f"{path}: {what}"
+        if b"\0" in old + new or len(old + new) > _LARGEST_SHOWN:
+            yield f"  {len(old)} -> {len(new)} bytes"
+            continue
+        old_lines, new_lines = (content.decode(errors="replace").splitlines() for content in (old, new))
+        _, _, *lines = [*difflib.unified_diff(old_lines, new_lines, lineterm="", n=1)] or ["", ""]
+        yield from (f"  {line}" for line in lines)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from .errors import ExchangeError
 from .framing import FRAMERS, Frame, Framer
+from .readiness import AdaptiveSelector
 from .unix_sockets import ListeningSocket, Peer, peer_of, user_id
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class LocalExchange:
         self._connections: set[_Connection] = set()
         self._accept_again_at: float | None = None
         self._listener = ListeningSocket(options.path, shared=bool(options.users))
-        self._selector = selectors.DefaultSelector()
+        self._selector = AdaptiveSelector()
         # Not a pipe: its number, once closed, may be that of somebody else's file, which wake() would write to.
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
@@ -234,13 +235,13 @@ class LocalExchange:
 
     def _flush(self) -> None:
         """Gets out what is left to send, for a limited time."""
-        for key in tuple(self._selector.get_map().values()):
+        for key in self._selector.registered():
             if not isinstance(key.data, _Connection) or not key.data.output:
                 self._selector.unregister(key.fileobj)
                 if key.data is not None:
                     key.data.events = 0
         deadline = time.monotonic() + _CLOSING_TIME
-        while self._selector.get_map() and (remaining := deadline - time.monotonic()) > 0:
+        while self._selector.registered() and (remaining := deadline - time.monotonic()) > 0:
             for key, _ in self._selector.select(remaining):
                 self._send(key.data)
                 if not key.data.output and key.data.events:

@@ -44,7 +44,7 @@ class AdaptiveSelector:
         """Waits up to ``timeout`` seconds; returns what is ready."""
         return self._selector.select(timeout)
 
-    def keys(self) -> list[selectors.SelectorKey]:
+    def registered(self) -> list[selectors.SelectorKey]:
         """Returns what is listened to."""
         return list(self._selector.get_map().values())
 
@@ -53,7 +53,7 @@ class AdaptiveSelector:
         self._selector.close()
 
     def _move(self, selector: selectors.BaseSelector, *, is_for_many: bool) -> None:
-        for key in self.keys():
+        for key in self.registered():
             selector.register(key.fileobj, key.events, key.data)
         self._selector.close()
         self._selector = selector

@@ -133,8 +133,12 @@ def _conflict(name: str, one: CommandBase, other: CommandBase) -> PluginConflict
 
 
 def _provider(cls: type[CommandBase]) -> str:
-    from importlib.metadata import packages_distributions
+    from importlib.metadata import distributions
 
-    packages = packages_distributions().get(cls.__module__.partition(".")[0], [])
     where = f"{cls.__module__}.{cls.__qualname__}"
-    return f"{where} (package {packages[0]})" if packages else where
+    path = cls.__module__.replace(".", "/")
+    # packages_distributions() of Python 3.10 only knows what setuptools built.
+    for distribution in distributions():
+        if {f"{path}.py", f"{path}/__init__.py"} & {file.as_posix() for file in distribution.files or ()}:
+            return f"{where} (package {distribution.name})"
+    return where
