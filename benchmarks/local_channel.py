@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import socket
@@ -17,10 +16,10 @@ from agents import running_agent
 from measuring import Row, compare
 from parsing import REQUEST, least
 
-__all__ = ("measure",)
+__all__ = ("IN_FLIGHT", "connected", "many_in_flight", "measure", "one_in_flight")
 
 _REQUESTS = 2000
-_IN_FLIGHT = 64
+IN_FLIGHT = 64
 
 
 def measure(rounds: int) -> list[Row]:
@@ -31,35 +30,35 @@ def measure(rounds: int) -> list[Row]:
             throughput = compare(lambda: many_in_flight(ours), lambda: many_in_flight(other), rounds)
     return [
         Row("local channel, one in flight, p50", "us", *latency, goal=1.7),
-        Row(f"local channel, {_IN_FLIGHT} in flight", "requests/s", *throughput, goal=0.5, more_is_better=True),
+        Row(f"local channel, {IN_FLIGHT} in flight", "requests/s", *throughput, goal=0.5, more_is_better=True),
     ]
 
 
-def one_in_flight(connection: socket.socket) -> float:
+def one_in_flight(connection: socket.socket, request: bytes = REQUEST) -> float:
     """Returns the median time of a request and its answer, in microseconds."""
     figures = []
     for _ in range(_REQUESTS):
         started = time.perf_counter()
-        connection.sendall(REQUEST + b"\n")
+        connection.sendall(request + b"\n")
         while not connection.recv(65536).endswith(b"\n"):
             pass
         figures.append(time.perf_counter() - started)
     return statistics.median(figures) * 1e6
 
 
-def many_in_flight(connection: socket.socket) -> float:
+def many_in_flight(connection: socket.socket, request: bytes = REQUEST) -> float:
     """Returns the requests answered in a second while 64 are always on their way."""
     total = _REQUESTS * 5
-    sent = _IN_FLIGHT
+    sent = IN_FLIGHT
     answered = 0
     started = time.perf_counter()
-    connection.sendall((REQUEST + b"\n") * sent)
+    connection.sendall((request + b"\n") * sent)
     while answered < total:
         new = connection.recv(65536).count(b"\n")
         answered += new
         more = min(new, total - sent)
         if more:
-            connection.sendall((REQUEST + b"\n") * more)
+            connection.sendall((request + b"\n") * more)
             sent += more
     return total / (time.perf_counter() - started)
 
@@ -95,6 +94,3 @@ def _serve(listener: socket.socket) -> None:
         *lines, rest = (rest + data).split(b"\n")
         for line in lines:
             connection.sendall(bytes(least({"data": line})["data"]) + b"\n")
-
-
-assert json.loads(REQUEST)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 import urllib.error
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email.message import Message
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from guestagent_core import ChannelRunner, CommandBase, CommandError, CommandRegistry, CommandResult, command
+from guestagent_core import ChannelRunner, CommandBase, CommandError, CommandRegistry, CommandResult, channels, command
 from guestagent_core.calls import Delivery, current_delivery
 
 SECRET = "hunter2"
@@ -90,6 +92,16 @@ def test_the_log_says_who_ran_what_and_how_it_ended(
     (line,) = lines(caplog, logging.INFO)
     assert re.fullmatch(expected, line)
     assert SECRET not in line
+
+
+def test_the_log_says_how_long_a_call_took(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = iter([10.0, 10.25])
+    clock = SimpleNamespace(perf_counter=lambda: next(moments), monotonic=time.monotonic)
+    monkeypatch.setattr(channels, "time", clock)
+    caplog.set_level(logging.INFO, "guestagent_core")
+    run("open", id="7")
+    assert lines(caplog, logging.INFO) == ["wire: open 7: 0 in 250.0 ms"]
+    assert caplog.records[0].__dict__["call"]["ms"] == 250
 
 
 def test_a_call_without_an_id_has_a_number(caplog: pytest.LogCaptureFixture) -> None:

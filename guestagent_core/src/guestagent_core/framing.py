@@ -75,8 +75,8 @@ class JsonFramer:
     """A message ends with the object that it holds, at a newline outside an object, or at the end of the stream.
 
     So objects need nothing between them, and what is no object is a line. A string holds no newline: one there ends a
-    malformed message. Blank lines are no messages. Brackets around an object go with it, so that an object in an array
-    is one malformed message and not two.
+    malformed message. Brackets around objects go with them, so that an array of objects is one malformed message. Blank
+    lines are no messages.
 
     :param limit: the largest message in bytes; a larger one is reported once and skipped.
     """
@@ -86,14 +86,14 @@ class JsonFramer:
         self._longest_simple = min(limit, _LONGEST_SIMPLE)
         self._rest = bytearray()  # the message that has begun
         self._scanned = 0
-        self._skipping = False
-        self._reset()
-        self._closing = 0
+        self._begin()
 
-    def _reset(self) -> None:
+    def _begin(self) -> None:
         self._depth = 0  # of objects
         self._brackets = 0  # around them
+        self._held_object = False
         self._in_string = False
+        self._skipping = False
 
     def feed(self, data: bytes) -> list[Frame]:
         """Returns the messages that ``data`` completes."""
@@ -103,44 +103,31 @@ class JsonFramer:
         start, position = 0, self._scanned
         while True:
             if position == start and not self._skipping:
-                simple = None if self._closing else _SIMPLE.match(buffer, start, start + self._longest_simple)
+                simple = _SIMPLE.match(buffer, start, start + self._longest_simple)
                 if simple is not None:
-                    frames.append(bytes(simple.group(1)))
+                    frames.append(bytes(simple[1]))
                     start = position = simple.end()
                     continue
-                start = position = self._skip_blank(start)
+                start = position = _BLANK.match(buffer, start).end()  # type: ignore[union-attr]  # it always matches
             match = (_INSIDE_STRING if self._in_string else _OUTSIDE_STRING).search(buffer, position)
             if match is None:
                 position = len(buffer)
                 break
             position = match.end()
             character = match.group()
-            if character == b'"':
-                self._in_string = not self._in_string
-            elif character == b"\\":
+            if character == b"\\":
                 if position == len(buffer):
                     position -= 1  # what it escapes is still to come
                     break
                 if buffer[position] != 0x0A:
                     position += 1
-            elif character == b"{":
-                self._depth += 1
-            elif character == b"[":
-                self._brackets += not self._depth
-            elif character == b"]":
-                self._brackets -= not self._depth
-            elif character == b"\n":
-                if self._in_string or not self._depth:
-                    frames += self._take(start, position - 1, 0)
-                    start = position
-            elif self._depth:  # "}"
-                self._depth -= 1
-                if not self._depth:
-                    frames += self._take(start, position, self._brackets)
-                    start = position
-        if position - start > self._limit:
-            if not self._skipping:
-                frames.append(_too_large(self._limit))
+            elif self._ends(character):
+                if not self._skipping:
+                    frames.append(self._frame(start, position))
+                start = position
+                self._begin()
+        if position - start > self._limit + 1 and not self._skipping:  # one more for the \r of a line
+            frames.append(_too_large(self._limit))
             self._skipping = True
         del buffer[: position if self._skipping else start]
         self._scanned = 0 if self._skipping else position - start
@@ -148,33 +135,30 @@ class JsonFramer:
 
     def finish(self) -> list[Frame]:
         """Returns the message that the stream breaks off in."""
-        frames = self._take(0, len(self._rest), 0) if self._rest else []
-        self._rest.clear()
-        self._scanned = 0
-        return frames
+        return [self._frame(0, len(self._rest))] if self._rest and not self._skipping else []
 
-    def _skip_blank(self, position: int) -> int:
-        """Returns where the next message begins, behind white space and the brackets that close around the last one."""
-        while True:
-            match = _BLANK.match(self._rest, position)
-            assert match is not None
-            if b"\n" in match.group():
-                self._closing = 0
-            position = match.end()
-            if not self._closing or self._rest[position : position + 1] != b"]":
-                return position
-            self._closing -= 1
-            position += 1
+    def _ends(self, character: bytes) -> bool:
+        """Takes the next character that has a meaning; returns whether it ends the message."""
+        if character == b'"':
+            self._in_string = not self._in_string
+        elif character == b"\n":
+            return self._in_string or not self._depth
+        elif character == b"{":
+            self._depth += 1
+            self._held_object = True
+        elif self._depth:
+            self._depth -= character == b"}"
+            return not self._depth and not self._brackets
+        elif character == b"[":
+            self._brackets += 1
+        elif character == b"]" and self._brackets:
+            self._brackets -= 1
+            return not self._brackets and self._held_object
+        return False
 
-    def _take(self, start: int, end: int, brackets: int) -> list[Frame]:
-        """Returns the message between ``start`` and ``end``, and begins the next one."""
-        skipped = self._skipping
-        self._skipping = False
-        self._closing = max(brackets, 0)
-        self._reset()
-        if skipped:
-            return []
-        return [bytes(self._rest[start:end]).rstrip() if end - start <= self._limit else _too_large(self._limit)]
+    def _frame(self, start: int, end: int) -> Frame:
+        message = bytes(self._rest[start:end]).removesuffix(b"\n").removesuffix(b"\r")
+        return message.rstrip() if len(message) <= self._limit else _too_large(self._limit)
 
 
 FRAMERS: dict[str, type[JsonFramer] | type[LineFramer]] = {"json": JsonFramer, "line": LineFramer}

@@ -26,7 +26,7 @@ __all__ = ("LocalExchange",)
 
 _log = logging.getLogger(__name__)
 _CHUNK = 64 * 1024
-_MOST_OPEN = 64  # requests of one connection; while there are more, no more is read from it
+_MOST_OPEN = 64  # requests of one connection; while it has more, no more is read from it
 _ACCEPT_PAUSE = 1.0  # seconds, after the process ran out of descriptors
 _CLOSING_TIME = 1.0  # seconds to get the last answers out
 
@@ -52,6 +52,10 @@ class LocalExchange:
         users: tuple[int | str, ...] = ()
         """Names or numbers of further users who may connect."""
 
+        def __post_init__(self) -> None:
+            if self.limit < 1:
+                raise ValueError("limit must be at least 1 byte")
+
     @classmethod
     def available(cls) -> bool:
         """Every machine has Unix sockets."""
@@ -62,14 +66,19 @@ class LocalExchange:
         self._limit = options.limit
         self._users = {0, os.geteuid(), *map(user_id, options.users)}
         self._inbox: deque[Request] = deque()
+        self._backlog: dict[_Connection, None] = {}  # those with room for more of what they sent already
         self._connections: set[_Connection] = set()
         self._accept_again_at: float | None = None
-        self._listener = ListeningSocket(options.path, shared=bool(options.users))
         self._selector = AdaptiveSelector()
         # Not a pipe: its number, once closed, may be that of somebody else's file, which wake() would write to.
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
         self._wake_writer.setblocking(False)
+        try:
+            self._listener = ListeningSocket(options.path, shared=bool(options.users))
+        except BaseException:
+            self._close_own_descriptors()
+            raise
         self._selector.register(self._listener.socket, selectors.EVENT_READ)
         self._selector.register(self._wake_reader, selectors.EVENT_READ)
         self._closed = False
@@ -97,7 +106,11 @@ class LocalExchange:
         """Accepts, reads and sends until there is a request; returns whether there is."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self._inbox:
-            if self._work(timeout):
+            woken = self._work(0.0 if self._backlog else timeout)
+            for connection in self._backlog:
+                self._admit(connection)
+            self._backlog.clear()
+            if woken:
                 break
             if deadline is not None:
                 timeout = deadline - time.monotonic()
@@ -119,6 +132,9 @@ class LocalExchange:
         for connection in tuple(self._connections):
             self._drop(connection)
         self._listener.close()
+        self._close_own_descriptors()
+
+    def _close_own_descriptors(self) -> None:
         self._selector.close()
         self._wake_reader.close()
         self._wake_writer.close()
@@ -177,10 +193,15 @@ class LocalExchange:
             self._drop(connection)
             return
         connection.ended = not data
-        frames = connection.framer.feed(data) if data else connection.framer.finish()
-        self._inbox.extend(connection.open(frame) for frame in frames)
-        if connection.ended or len(connection.slots) > _MOST_OPEN:
+        connection.frames.extend(connection.framer.feed(data) if data else connection.framer.finish())
+        self._admit(connection)
+        if connection.ended or connection.frames:
             self._send(connection)
+
+    def _admit(self, connection: _Connection) -> None:
+        """Takes what came into the inbox, but no more than some at a time: others come in between."""
+        while connection.frames and len(connection.slots) < _MOST_OPEN:
+            self._inbox.append(connection.open(connection.frames.popleft()))
 
     def _settle(self, slot: _Slot, answer: bytes) -> None:
         """Answers one request, and sends what can be sent without getting before an earlier one."""
@@ -189,6 +210,8 @@ class LocalExchange:
         while connection.slots and connection.slots[0].answer is not None:
             connection.output += connection.slots.popleft().answer or b""
         if not connection.lost:
+            if connection.frames:
+                self._backlog[connection] = None
             self._send(connection)
         if connection.lost:
             raise ExchangeError(f"{connection.peer} went away before it had its answer")
@@ -211,7 +234,7 @@ class LocalExchange:
         """Listens for what is next: nothing is read from a client that does not take its answers."""
         if connection.output:
             events = selectors.EVENT_WRITE
-        elif connection.ended or len(connection.slots) > _MOST_OPEN:
+        elif connection.ended or connection.frames:
             events = 0
         else:
             events = selectors.EVENT_READ
@@ -256,7 +279,8 @@ class _Connection:
         self.socket = connected
         self.peer = peer
         self.framer = framer
-        self.slots: deque[_Slot] = deque()
+        self.frames: deque[Frame] = deque()  # what came and was not handed out yet
+        self.slots: deque[_Slot] = deque()  # what was handed out, answered or not
         self.output = bytearray()
         self.events = 0  # what the selector listens for
         self.ended = False  # the client sends no more

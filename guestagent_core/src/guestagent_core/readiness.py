@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import selectors
+from contextlib import suppress
 from typing import Any
 
 __all__ = ("AdaptiveSelector",)
@@ -28,7 +29,8 @@ class AdaptiveSelector:
         """Begins to listen for ``events``; the other methods too are those of :class:`selectors.BaseSelector`."""
         self._selector.register(fileobj, events, data)
         if not self._is_for_many and len(self._selector.get_map()) > _MANY:
-            self._move(selectors.DefaultSelector(), is_for_many=True)
+            with suppress(OSError):  # no descriptor for it: then there are not that many after all
+                self._move(selectors.DefaultSelector(), is_for_many=True)
 
     def modify(self, fileobj: Any, events: int, data: Any = None) -> None:
         """Listens for other events."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import pwd
 import socket
@@ -17,6 +18,8 @@ from typing import NamedTuple
 from .errors import ExchangeError
 
 __all__ = ("LONGEST_PATH", "ListeningSocket", "Peer", "check_path", "peer_of", "user_id")
+
+_log = logging.getLogger(__name__)
 
 LONGEST_PATH = 107
 """The longest path of a Unix socket in bytes (unix(7): 108 with the NUL)."""
@@ -120,6 +123,8 @@ def _make_folder(folder: Path, *, shared: bool) -> None:
         if shared:
             folder.chmod(0o711)
     status = folder.stat()
+    if shared and not status.st_mode & 0o001:
+        _log.warning("%s: only its owner may enter, so other users cannot reach a socket there (chmod o+x)", folder)
     open_to_all = status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX
     if open_to_all or status.st_uid not in (0, os.geteuid()):
         raise ExchangeError(f"{folder}: others can replace a socket in this folder; use one that is ours alone")
