@@ -181,7 +181,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """An environment that says nothing about folders; whoever runs the test counts as root."""
     for variable in ("STATE_DIRECTORY", "RUNTIME_DIRECTORY", "XDG_STATE_HOME", "XDG_RUNTIME_DIR"):
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("HOME", "/home/jo")
+    monkeypatch.setenv("HOME", "/homes/jo")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     return monkeypatch
 
@@ -210,7 +210,7 @@ def test_a_relative_root_counts_from_the_working_folder(bare: pytest.MonkeyPatch
 
 def test_a_user_has_folders_of_their_own(bare: pytest.MonkeyPatch) -> None:
     bare.setattr(os, "geteuid", lambda: 1234)
-    assert AgentConfig().places() == places("/", "/home/jo/.local/state/guestagent", "/tmp/guestagent-1234")
+    assert AgentConfig().places() == places("/", "/homes/jo/.local/state/guestagent", "/tmp/guestagent-1234")
     bare.setenv("XDG_STATE_HOME", "/xdg/state")
     bare.setenv("XDG_RUNTIME_DIR", "/xdg/run")
     assert AgentConfig().places() == places("/", "/xdg/state/guestagent", "/xdg/run/guestagent")
@@ -230,7 +230,7 @@ def test_an_empty_variable_says_nothing(bare: pytest.MonkeyPatch) -> None:
         bare.setenv(variable, "")
     assert AgentConfig().places() == places("/", "/var/lib/guestagent", "/run/guestagent")
     bare.setattr(os, "geteuid", lambda: 1234)
-    assert AgentConfig().places() == places("/", "/home/jo/.local/state/guestagent", "/tmp/guestagent-1234")
+    assert AgentConfig().places() == places("/", "/homes/jo/.local/state/guestagent", "/tmp/guestagent-1234")
 
 
 def test_what_is_configured_wins_over_everything(bare: pytest.MonkeyPatch) -> None:
