@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import threading
 
@@ -21,7 +20,7 @@ def test_a_call_shows_neither_value_nor_argument() -> None:
 def test_a_call_is_frozen_and_has_no_deadline_at_first() -> None:
     call = Call("1", "local", "x", "", "", CommandSpec("x"))
     assert (call.peer, call.deadline) == (None, None)
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         call.deadline = 1.0  # type: ignore[misc]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import selectors
 import socket
 import subprocess
 import sys
@@ -12,12 +11,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from guestagent_core.errors import ExchangeError
 from guestagent_core.local import LocalExchange
 from guestagent_core.protocols import Request
+from guestagent_core.readiness import AdaptiveSelector
 from guestagent_core.testing import take_request
 
 PATIENCE = 30.0  # seconds until something counts as hanging
@@ -209,18 +210,15 @@ def test_whatever_is_put_to_a_client_that_vanished_is_an_error(
 
 @pytest.fixture
 def rounds(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
-    """Gets the time-out of each round of a selector from here on."""
+    """Gets the time-out of each round of selecting from here on."""
     rounds: list[float | None] = []
+    select = AdaptiveSelector.select
 
-    def counted(select: Callable[..., object]) -> Callable[..., object]:
-        def count(selector: object, timeout: float | None = None) -> object:
-            rounds.append(timeout)
-            return select(selector, timeout)
+    def counting(selector: AdaptiveSelector[Any], timeout: float | None) -> list[tuple[Any, int]]:
+        rounds.append(timeout)
+        return select(selector, timeout)
 
-        return count
-
-    for kind in (selectors.PollSelector, selectors.DefaultSelector):
-        monkeypatch.setattr(kind, "select", counted(kind.select))
+    monkeypatch.setattr(AdaptiveSelector, "select", counting)
     return rounds
 
 
@@ -249,17 +247,17 @@ def test_a_client_that_hung_up_while_something_is_open_keeps_nobody_busy(
 
 
 OUT_OF_DESCRIPTORS = """
-import os, resource, selectors, socket, sys
+import os, resource, socket, sys
 from pathlib import Path
 
 from guestagent_core.local import LocalExchange
+from guestagent_core.readiness import AdaptiveSelector
 
 rounds = []
-for kind in (selectors.PollSelector, selectors.DefaultSelector):
-    def select(selector, timeout=None, select=kind.select):
-        rounds.append(timeout)
-        return select(selector, timeout)
-    kind.select = select
+def select(selector, timeout, select=AdaptiveSelector.select):
+    rounds.append(timeout)
+    return select(selector, timeout)
+AdaptiveSelector.select = select
 
 def ask(client):
     client.sendall(b"{}")

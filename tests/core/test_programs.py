@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import math
 import os
 import select
@@ -225,6 +226,29 @@ def test_a_daemon_that_holds_the_output_is_neither_waited_for_nor_killed(
 def test_a_daemon_that_writes_without_end_is_not_waited_for() -> None:
     script = "for n in 1 2 3 4 5 6; do yes & done; sleep 0.1"
     assert len(Programs().run(shell(script), timeout=PATIENCE).stdout) == OUTPUT_LIMIT
+
+
+def test_outputs_that_the_program_closes_are_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the system the end of a pipe is always readable: whoever goes on asking never sleeps."""
+    reads: list[int] = []
+    read = os.read
+
+    def counting_read(descriptor: int, size: int) -> bytes:
+        reads.append(descriptor)
+        return read(descriptor, size)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "read", counting_read)
+        Programs().run(shell("exec >&- 2>&-; sleep 0.3"), timeout=PATIENCE)
+    assert 2 <= len(reads) < 20
+
+
+def test_the_log_names_the_program_and_neither_arguments_nor_input(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    Programs().run(shell("cat; exit 3", "hunter2"), input=b"hunter2", timeout=PATIENCE)
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "guestagent_core.programs"]
+    assert line.startswith("sh: exit status 3 after ")
+    assert "hunter2" not in caplog.text
 
 
 def test_end_all_kills_what_runs_and_refuses_what_comes(lifeline: Callable[[], Lifeline], tmp_path: Path) -> None:

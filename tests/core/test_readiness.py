@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import selectors
+import select
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from guestagent_core.readiness import AdaptiveSelector
+from guestagent_core.readiness import READ, WRITE, AdaptiveSelector
 
 
 @pytest.fixture
-def selector() -> Iterator[AdaptiveSelector]:
-    selector = AdaptiveSelector()
+def selector() -> Iterator[AdaptiveSelector[int]]:
+    selector: AdaptiveSelector[int] = AdaptiveSelector()
     yield selector
     selector.close()
 
@@ -27,33 +28,60 @@ def pairs() -> Iterator[list[tuple[socket.socket, socket.socket]]]:
             end.close()
 
 
-def ready(selector: AdaptiveSelector) -> set[tuple[object, int]]:
-    return {(key.data, events) for key, events in selector.select(0)}
-
-
 def test_it_listens_alike_to_few_and_to_many(
-    selector: AdaptiveSelector, pairs: list[tuple[socket.socket, socket.socket]]
+    selector: AdaptiveSelector[int], pairs: list[tuple[socket.socket, socket.socket]]
 ) -> None:
-    kinds = []
+    used_epoll = []
     for number, (reader, writer) in enumerate(pairs):
-        selector.register(reader, selectors.EVENT_READ, number)
+        selector.listen(reader.fileno(), READ, number)
         writer.send(b"x")
-        kinds.append(type(selector._selector))
+        used_epoll.append(selector._epoll is not None)
         if number % 50 == 0:
-            assert ready(selector) == {(each, selectors.EVENT_READ) for each in range(number + 1)}
-    assert kinds[0] is selectors.PollSelector
-    assert kinds[-1] is selectors.DefaultSelector
-    assert len(set(kinds)) == 2
-    assert len(selector.registered()) == 300
+            assert len(selector) == number + 1
+            assert sorted(selector.select(0)) == [(each, READ) for each in range(number + 1)]
+    assert used_epoll == [number >= 256 for number in range(300)]
 
     for number, (reader, _) in enumerate(pairs[:-1]):
         if number % 2:
-            selector.modify(reader, selectors.EVENT_WRITE, number)
-            assert (number, selectors.EVENT_WRITE) in ready(selector)
-        selector.unregister(reader)
-    assert type(selector._selector) is selectors.PollSelector
-    assert ready(selector) == {(299, selectors.EVENT_READ)}
+            selector.listen(reader.fileno(), WRITE, number)
+            assert (number, WRITE) in selector.select(0)
+        selector.listen(reader.fileno(), 0, number)
+        selector.listen(reader.fileno(), 0, number)
+    assert selector._epoll is None
+    assert selector.select(0) == [(299, READ)]
 
 
-def test_a_timeout_without_anything_ready_is_nothing(selector: AdaptiveSelector) -> None:
-    assert selector.select(0.01) == []
+@pytest.mark.parametrize("awaited", [READ, WRITE])
+@pytest.mark.parametrize("many", [False, True])
+def test_a_hang_up_is_ready_for_whatever_is_awaited(
+    selector: AdaptiveSelector[int], pairs: list[tuple[socket.socket, socket.socket]], awaited: int, many: bool
+) -> None:
+    for number, (reader, _) in enumerate(pairs if many else pairs[:2]):
+        selector.listen(reader.fileno(), awaited if number == 0 else READ, number)
+    pairs[0][1].close()
+    assert selector.select(None) == [(0, awaited)]
+
+
+def test_without_a_descriptor_for_epoll_it_goes_on_polling(
+    selector: AdaptiveSelector[int],
+    pairs: list[tuple[socket.socket, socket.socket]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_more() -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(select, "epoll", no_more)
+    for number, (reader, writer) in enumerate(pairs):
+        selector.listen(reader.fileno(), READ, number)
+        writer.send(b"x")
+    assert len(selector.select(0)) == 300
+    monkeypatch.undo()
+    selector.listen(pairs[0][0].fileno(), READ | WRITE, 0)
+    assert (0, READ | WRITE) in selector.select(0)
+    assert len(selector.select(0)) == 300
+
+
+def test_a_timeout_lasts_as_long_as_it_says(selector: AdaptiveSelector[int]) -> None:
+    started = time.monotonic()
+    assert selector.select(0.0101) == []
+    assert time.monotonic() - started >= 0.0101

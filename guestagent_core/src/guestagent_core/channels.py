@@ -6,7 +6,6 @@ import itertools
 import logging
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -116,23 +115,21 @@ class ChannelRunner:
             delivery.hand_over(place)
             if not place.wait():
                 raise CallAbandonedError
-            return self._perform(delivery, replace(call, deadline=time.monotonic() + spec.timeout))
+            return self._perform(delivery, call._replace(deadline=time.monotonic() + spec.timeout))
         finally:
             place.release()
 
     def _perform(self, delivery: Delivery, call: Call) -> CommandResult:
+        run = self._registry.run if self._hooks is None else self._hooks.run_command
         delivery.call = call
         self._running.add(call)
         try:
             if self._journal is None or call.spec.idempotent:
-                return self._pass_hooks(call)
-            return self._journal.run(call, delivery.request, lambda: self._pass_hooks(call))
+                return run(call)
+            return self._journal.run(call, delivery.request, lambda: run(call))
         finally:
             self._running.discard(call)
             delivery.call = None
-
-    def _pass_hooks(self, call: Call) -> CommandResult:
-        return self._registry.run(call) if self._hooks is None else self._hooks.run_command(call)
 
     def _denial(self, name: str) -> str | None:
         lockdown = self._hooks.lockdown if self._hooks is not None else None

@@ -170,7 +170,7 @@ class Dispatcher:
                     self._sleep(_POLL)
                 else:
                     self._waitable.wait(None)
-            elif not isinstance(request, Mapping):
+            elif type(request) is not dict and not isinstance(request, Mapping):
                 raise ExchangeError(f"get_request returned a {type(request).__name__}, which is no mapping")
         except _FAULTS:
             self._pause = min(self._pause * 2 or _FIRST_PAUSE, _LONGEST_PAUSE)
@@ -210,12 +210,12 @@ class Dispatcher:
         request = delivery.request
         token = current_delivery.set(delivery)
         try:
-            if "error" in request and "data" not in request:
+            if "data" not in request and "error" in request:
                 return self._parser.encode_error(500, str(request["error"]))
             response = self._parser.parse_request(request)
-            if response is not None and not isinstance(response, Mapping):
-                raise TypeError(f"parse_request returned a {type(response).__name__}, which is no mapping")
-            return response
+            if type(response) is dict or response is None or isinstance(response, Mapping):
+                return response
+            raise TypeError(f"parse_request returned a {type(response).__name__}, which is no mapping")
         except _FAULTS:
             _log.exception("%s: the parser failed", self._name)
             return self._parser.encode_error(500, "The parser failed")
@@ -267,9 +267,11 @@ class Dispatcher:
                 self._answers.append((errand, response))
             self._changed.notify_all()
 
-    def _follow(self) -> bool:
-        """Waits to lead; returns False if the dispatcher has ended instead."""
+    def _follow(self, most: int | None = None) -> bool:
+        """Waits to lead; returns False if the dispatcher has ended instead, or there are ``most`` followers already."""
         with self._changed:
+            if most is not None and self._followers >= most:
+                return False
             self._followers += 1
             try:
                 self._changed.wait_for(lambda: self._lead_offered or self._ended)
@@ -292,10 +294,8 @@ class Dispatcher:
         return True
 
     def _run_follower(self) -> None:
-        while self._follow():
+        while self._follow(_MOST_FOLLOWERS):
             self._lead()
-            if self._followers >= _MOST_FOLLOWERS:
-                break
         with self._changed:
             self._threads.discard(threading.current_thread())
 
@@ -321,4 +321,4 @@ class _Errand(Delivery):
     @property
     def abandoned(self) -> bool:
         """Whether the request stays unanswered, whatever the parser made of that."""
-        return self.interrupted or any(place.cancelled for place in self.places)
+        return bool(self.places) and (self.interrupted or any(place.cancelled for place in self.places))

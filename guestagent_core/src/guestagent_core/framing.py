@@ -67,7 +67,7 @@ _OUTSIDE_STRING = re.compile(rb'["{}\[\]\n]')
 _INSIDE_STRING = re.compile(rb'["\\\n]')
 _BLANK = re.compile(rb"[ \t\r\n]*")
 # Most messages: an object without objects, arrays or backslashes in it, found in one step.
-_SIMPLE = re.compile(rb'[ \t\r\n]*(\{[^{}\[\]"]*(?:"[^"\\\n]*"[^{}\[\]"]*)*\})')
+_SIMPLE = re.compile(rb'[ \t\r\n]*(\{[^{}\[\]"]*(?:"[^"\\\n]*"[^{}\[\]"]*)*\})[ \t\r\n]*')
 _LONGEST_SIMPLE = 4096  # bytes
 
 
@@ -101,7 +101,7 @@ class JsonFramer:
         buffer += data
         frames: list[Frame] = []
         start, position = 0, self._scanned
-        while True:
+        while position < len(buffer):
             if position == start and not self._skipping:
                 simple = _SIMPLE.match(buffer, start, start + self._longest_simple)
                 if simple is not None:

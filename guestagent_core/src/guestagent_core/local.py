@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import selectors
 import socket
 import time
 from collections import deque
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from .errors import ExchangeError
 from .framing import FRAMERS, Frame, Framer
-from .readiness import AdaptiveSelector
+from .readiness import READ, WRITE, AdaptiveSelector
 from .unix_sockets import ListeningSocket, Peer, peer_of, user_id
 
 if TYPE_CHECKING:
@@ -29,6 +28,7 @@ _CHUNK = 64 * 1024
 _MOST_OPEN = 64  # requests of one connection; while it has more, no more is read from it
 _ACCEPT_PAUSE = 1.0  # seconds, after the process ran out of descriptors
 _CLOSING_TIME = 1.0  # seconds to get the last answers out
+_ACCEPT, _WAKE = "accept", "wake"  # what the selector knows the two descriptors by that are no connections
 
 
 class LocalExchange:
@@ -69,7 +69,7 @@ class LocalExchange:
         self._backlog: dict[_Connection, None] = {}  # those with room for more of what they sent already
         self._connections: set[_Connection] = set()
         self._accept_again_at: float | None = None
-        self._selector = AdaptiveSelector()
+        self._selector: AdaptiveSelector[_Connection | str] = AdaptiveSelector()
         # Not a pipe: its number, once closed, may be that of somebody else's file, which wake() would write to.
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
@@ -79,8 +79,8 @@ class LocalExchange:
         except BaseException:
             self._close_own_descriptors()
             raise
-        self._selector.register(self._listener.socket, selectors.EVENT_READ)
-        self._selector.register(self._wake_reader, selectors.EVENT_READ)
+        self._selector.listen(self._listener.socket.fileno(), READ, _ACCEPT)
+        self._selector.listen(self._wake_reader.fileno(), READ, _WAKE)
         self._closed = False
 
     def get_request(self) -> Request | None:
@@ -93,14 +93,14 @@ class LocalExchange:
         :raises ExchangeError: the client is gone.
         """
         data = response["data"]
-        self._settle(request["slot"], (data.encode() if isinstance(data, str) else data) + b"\n")
+        self._settle(request, (data.encode() if isinstance(data, str) else data) + b"\n")
 
     def discard(self, request: Request) -> None:
         """Lets the later answers of the connection pass.
 
         :raises ExchangeError: the client is gone.
         """
-        self._settle(request["slot"], b"")
+        self._settle(request, b"")
 
     def wait(self, timeout: float | None) -> bool:
         """Accepts, reads and sends until there is a request; returns whether there is."""
@@ -147,18 +147,18 @@ class LocalExchange:
             timeout = pause if timeout is None else min(timeout, pause)
             if not pause:
                 self._accept_again_at = None
-                self._selector.register(self._listener.socket, selectors.EVENT_READ)
-        for key, events in self._selector.select(timeout):
-            if key.data is None:
-                if key.fileobj is self._wake_reader:
-                    self._wake_reader.recv(_CHUNK)
-                    woken = True
+                self._selector.listen(self._listener.socket.fileno(), READ, _ACCEPT)
+        for ready, events in self._selector.select(timeout):
+            if isinstance(ready, _Connection):
+                if events & READ:
+                    self._read(ready)
                 else:
-                    self._accept()
-            elif events & selectors.EVENT_READ:
-                self._read(key.data)
+                    self._send(ready)
+            elif ready == _WAKE:
+                self._wake_reader.recv(_CHUNK)
+                woken = True
             else:
-                self._send(key.data)
+                self._accept()
         return woken
 
     def _accept(self) -> None:
@@ -171,7 +171,7 @@ class LocalExchange:
                 if error.errno == errno.ECONNABORTED:
                     continue
                 _log.warning("No client can connect for the next %.0f s: %s", _ACCEPT_PAUSE, error)
-                self._selector.unregister(self._listener.socket)
+                self._selector.listen(self._listener.socket.fileno(), 0, _ACCEPT)
                 self._accept_again_at = time.monotonic() + _ACCEPT_PAUSE
                 return
             peer = peer_of(connected)
@@ -182,7 +182,7 @@ class LocalExchange:
             connected.setblocking(False)
             connection = _Connection(connected, peer, self._framer(self._limit))
             self._connections.add(connection)
-            self._await(connection)
+            self._listen(connection)
 
     def _read(self, connection: _Connection) -> None:
         try:
@@ -193,22 +193,26 @@ class LocalExchange:
             self._drop(connection)
             return
         connection.ended = not data
-        connection.frames.extend(connection.framer.feed(data) if data else connection.framer.finish())
+        connection.frames += connection.framer.feed(data) if data else connection.framer.finish()
         self._admit(connection)
         if connection.ended or connection.frames:
             self._send(connection)
 
     def _admit(self, connection: _Connection) -> None:
         """Takes what came into the inbox, but no more than some at a time: others come in between."""
-        while connection.frames and len(connection.slots) < _MOST_OPEN:
-            self._inbox.append(connection.open(connection.frames.popleft()))
+        while connection.frames and len(connection.open) < _MOST_OPEN:
+            frame = connection.frames.popleft()
+            content = {"error": str(frame)} if isinstance(frame, ExchangeError) else {"data": frame}
+            request = {**content, "peer": connection.peer, "connection": connection}
+            connection.open.append(request)
+            self._inbox.append(request)
 
-    def _settle(self, slot: _Slot, answer: bytes) -> None:
+    def _settle(self, request: Request, answer: bytes) -> None:
         """Answers one request, and sends what can be sent without getting before an earlier one."""
-        connection = slot.connection
-        slot.answer = answer
-        while connection.slots and connection.slots[0].answer is not None:
-            connection.output += connection.slots.popleft().answer or b""
+        connection: _Connection = request["connection"]
+        connection.answers[id(request)] = answer
+        while connection.open and id(connection.open[0]) in connection.answers:
+            connection.output += connection.answers.pop(id(connection.open.popleft()))
         if not connection.lost:
             if connection.frames:
                 self._backlog[connection] = None
@@ -219,57 +223,43 @@ class LocalExchange:
     def _send(self, connection: _Connection) -> None:
         if connection.output:
             try:
-                del connection.output[: connection.socket.send(connection.output)]
+                sent = connection.socket.send(connection.output)
             except BlockingIOError:
-                pass
+                sent = 0
             except OSError:
                 self._drop(connection)
                 return
-        if connection.ended and not connection.slots and not connection.output:
+            connection.output = connection.output[sent:]
+        if connection.ended and not connection.open and not connection.output:
             self._drop(connection)
         else:
-            self._await(connection)
+            self._listen(connection)
 
-    def _await(self, connection: _Connection) -> None:
+    def _listen(self, connection: _Connection) -> None:
         """Listens for what is next: nothing is read from a client that does not take its answers."""
-        if connection.output:
-            events = selectors.EVENT_WRITE
-        elif connection.ended or connection.frames:
-            events = 0
-        else:
-            events = selectors.EVENT_READ
-        if events == connection.events:
-            return
-        if not connection.events:
-            self._selector.register(connection.socket, events, connection)
-        elif not events:
-            self._selector.unregister(connection.socket)
-        else:
-            self._selector.modify(connection.socket, events, connection)
-        connection.events = events
+        events = WRITE if connection.output else 0 if connection.ended or connection.frames else READ
+        if events != connection.events:
+            connection.events = events
+            self._selector.listen(connection.socket.fileno(), events, connection)
 
     def _drop(self, connection: _Connection) -> None:
-        if connection.events:
-            self._selector.unregister(connection.socket)
-            connection.events = 0
-        connection.lost = bool(connection.output or connection.slots) or not connection.ended
+        connection.lost = bool(connection.output or connection.open) or not connection.ended
+        self._selector.listen(connection.socket.fileno(), 0, connection)
         connection.socket.close()
         self._connections.discard(connection)
 
     def _flush(self) -> None:
         """Gets out what is left to send, for a limited time."""
-        for key in self._selector.registered():
-            if not isinstance(key.data, _Connection) or not key.data.output:
-                self._selector.unregister(key.fileobj)
-                if key.data is not None:
-                    key.data.events = 0
+        self._selector.listen(self._listener.socket.fileno(), 0, _ACCEPT)
+        self._selector.listen(self._wake_reader.fileno(), 0, _WAKE)
+        for connection in tuple(self._connections):
+            connection.ended = True  # nothing is read any more
+            self._listen(connection)
         deadline = time.monotonic() + _CLOSING_TIME
-        while self._selector.registered() and (remaining := deadline - time.monotonic()) > 0:
-            for key, _ in self._selector.select(remaining):
-                self._send(key.data)
-                if not key.data.output and key.data.events:
-                    self._selector.unregister(key.fileobj)
-                    key.data.events = 0
+        while len(self._selector) and (remaining := deadline - time.monotonic()) > 0:
+            for ready, _ in self._selector.select(remaining):
+                assert isinstance(ready, _Connection)
+                self._send(ready)
 
 
 class _Connection:
@@ -280,23 +270,9 @@ class _Connection:
         self.peer = peer
         self.framer = framer
         self.frames: deque[Frame] = deque()  # what came and was not handed out yet
-        self.slots: deque[_Slot] = deque()  # what was handed out, answered or not
-        self.output = bytearray()
+        self.open: deque[Request] = deque()  # what was handed out and has no answer that could be sent
+        self.answers: dict[int, bytes] = {}  # those that have to wait for an earlier one
+        self.output = b""
         self.events = 0  # what the selector listens for
         self.ended = False  # the client sends no more
         self.lost = False  # it will not have its answers
-
-    def open(self, frame: Frame) -> Request:
-        """Returns the request for a message that has come, or has not come whole."""
-        slot = _Slot(self)
-        self.slots.append(slot)
-        key, value = ("error", str(frame)) if isinstance(frame, ExchangeError) else ("data", frame)
-        return {key: value, "peer": self.peer, "slot": slot}
-
-
-class _Slot:
-    """The place of one answer in the order of its connection."""
-
-    def __init__(self, connection: _Connection) -> None:
-        self.connection = connection
-        self.answer: bytes | None = None

@@ -55,7 +55,7 @@ class JsonParser:
             data = request["data"]
             if len(data) > self._limit:
                 return self._malformed(f"it is larger than {self._limit} bytes")
-            message = _decode(data if isinstance(data, str) else bytes(memoryview(data)).decode())
+            message = _decode(str(data, "utf-8") if not isinstance(data, str) else data)
         except (KeyError, TypeError):  # the exchange's fault
             return self.encode_error(500, "Internal error with request")
         except (ValueError, RecursionError) as error:
@@ -99,7 +99,7 @@ def _bounded(number: type[NumberT]) -> Any:
 
 
 _decode = json.JSONDecoder(parse_int=_bounded(int), parse_float=_bounded(float)).decode
-_encode = json.JSONEncoder().encode
+_encode = json.encoder.encode_basestring_ascii
 _encode_strictly = json.JSONEncoder(allow_nan=False).encode
 
 
