@@ -57,7 +57,7 @@ class ChannelRunner:
         self._journal = journal
         self._store = store
         self._numbers = itertools.count(1)
-        self._running: set[Call] = set()
+        self._running: dict[int, Call] = {}
 
     def commands(self) -> Mapping[str, CommandSpec]:
         """Returns what this channel may run, by name."""
@@ -66,7 +66,7 @@ class ChannelRunner:
     def overdue(self, seconds: float) -> list[Call]:
         """Returns the running calls whose deadline passed more than ``seconds`` ago."""
         latest = time.monotonic() - seconds
-        return [call for call in tuple(self._running) if call.deadline is not None and call.deadline < latest]
+        return [call for call in tuple(self._running.values()) if call.deadline is not None and call.deadline < latest]
 
     def run_command(self, name: str, value: Any = "") -> CommandResult:
         """Runs the command ``name`` if this channel may run it, and logs how it went.
@@ -98,7 +98,7 @@ class ChannelRunner:
         spec = self._registry.specs.get(name)
         if spec is None:
             raise CommandNotFoundError(name)
-        argument = spec.parse(value)
+        argument = value if spec.args is None else spec.parse(value)
         deadline = time.monotonic() + spec.timeout if spec.parallel else None
         peer = delivery.request.get("peer")
         call = Call(identifier, self._channel, name, value, argument, spec, peer, deadline)
@@ -122,13 +122,13 @@ class ChannelRunner:
     def _perform(self, delivery: Delivery, call: Call) -> CommandResult:
         run = self._registry.run if self._hooks is None else self._hooks.run_command
         delivery.call = call
-        self._running.add(call)
+        self._running[id(call)] = call
         try:
             if self._journal is None or call.spec.idempotent:
                 return run(call)
             return self._journal.run(call, delivery.request, lambda: run(call))
         finally:
-            self._running.discard(call)
+            del self._running[id(call)]
             delivery.call = None
 
     def _denial(self, name: str) -> str | None:

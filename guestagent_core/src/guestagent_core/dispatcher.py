@@ -201,9 +201,10 @@ class Dispatcher:
                 self._finish(errand, response)
         if errand.handed_over:
             self._wake()
-        elif not errand.abandoned:
+            return True
+        if not (errand.places and errand.abandoned):
             self._put(errand, response)
-        return errand.handed_over
+        return False
 
     def _respond(self, delivery: Delivery) -> Response | None:
         """Returns the parser's answer; None: nothing is to be sent."""
@@ -321,4 +322,4 @@ class _Errand(Delivery):
     @property
     def abandoned(self) -> bool:
         """Whether the request stays unanswered, whatever the parser made of that."""
-        return bool(self.places) and (self.interrupted or any(place.cancelled for place in self.places))
+        return self.interrupted or any(place.cancelled for place in self.places)

@@ -232,7 +232,7 @@ class LocalExchange:
             connection.output = connection.output[sent:]
         if connection.ended and not connection.open and not connection.output:
             self._drop(connection)
-        else:
+        elif connection.output or connection.ended or connection.frames or connection.events != READ:
             self._listen(connection)
 
     def _listen(self, connection: _Connection) -> None:
