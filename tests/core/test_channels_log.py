@@ -94,6 +94,14 @@ def test_the_log_says_who_ran_what_and_how_it_ended(
     assert SECRET not in line
 
 
+def test_the_log_has_the_traceback_of_a_crash_once(caplog: pytest.LogCaptureFixture) -> None:
+    run("open", ZeroDivisionError("why not"), id="7")
+    (record,) = caplog.records
+    assert (record.levelno, record.getMessage()) == (logging.ERROR, "Command open (7) failed")
+    assert "in perform" in caplog.text
+    assert "ZeroDivisionError: why not" in caplog.text
+
+
 def test_the_log_says_how_long_a_call_took(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     moments = iter([10.0, 10.25])
     clock = SimpleNamespace(perf_counter=lambda: next(moments), monotonic=time.monotonic)

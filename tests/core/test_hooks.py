@@ -29,6 +29,10 @@ class Pack(CommandBase):
     def double(self, value: int) -> CommandResult:
         return CommandResult(0, 2 * value)
 
+    @command("keep", secret=True)
+    def keep(self, value: str) -> CommandResult:
+        return CommandResult()
+
 
 @pytest.fixture
 def registry() -> CommandRegistry:
@@ -112,6 +116,38 @@ def test_a_wrapper_that_returns_rubbish_is_an_error(hooks: Hooks, runner: Channe
     hooks.register(Audit(), "audit", "acme")
     with pytest.raises(CommandError, match="other than"):
         runner.run_command("double", 3)
+
+
+def test_a_wrapper_that_crashes_is_in_the_log(
+    hooks: Hooks, runner: ChannelRunner, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Audit:
+        @hookimpl(wrapper=True)
+        def run_command(self) -> Generator[None, CommandResult, CommandResult]:
+            yield
+            raise ZeroDivisionError("the audit failed")
+
+    hooks.register(Audit(), "audit", "acme")
+    with pytest.raises(ZeroDivisionError):
+        runner.run_command("double", 3)
+    assert caplog.text.count("ZeroDivisionError: the audit failed") == 1
+
+
+def test_a_policy_that_crashes_tells_no_secret(
+    hooks: Hooks, runner: ChannelRunner, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Policy:
+        @hookimpl
+        def authorize(self, call: Call) -> None:
+            raise ValueError(f"cannot judge {call.argument}")
+
+    hooks.register(Policy(), "policy", "acme")
+    for name, shown in (("double", True), ("keep", False)):
+        caplog.clear()
+        with pytest.raises(CommandDeniedError):
+            runner.run_command(name, "12345")
+        assert ("cannot judge 12345" in caplog.text) is shown
+        assert "in authorize" in caplog.text
 
 
 def test_a_wrapper_that_exits_does_not_take_the_agent_down(hooks: Hooks, runner: ChannelRunner) -> None:

@@ -232,6 +232,16 @@ def test_the_watchdog_is_fed(folder: Path) -> None:
     service.close()
 
 
+def test_the_watchdog_is_fed_while_signals_come(folder: Path) -> None:
+    service = Service(folder, "--log-file", str(folder / "agent.log"), WATCHDOG_USEC="400000")
+    assert service.told() == "READY=1"
+    told: list[str] = []
+    while told.count("WATCHDOG=1") < 3:
+        service.process.send_signal(signal.SIGHUP)
+        told += iter(service.told, "READY=1")
+    service.close()
+
+
 def test_the_watchdog_of_another_process_is_not_ours(folder: Path) -> None:
     service = Service(folder, WATCHDOG_USEC="100000", WATCHDOG_PID="1")
     assert service.told() == "READY=1"

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .errors import CommandError
 
 if TYPE_CHECKING:
     from .commands import CommandSpec
     from .locks import Place
     from .protocols import Request, Store
 
-__all__ = ("Call", "CallAbandonedError", "Delivery", "current_delivery", "ensured_delivery")
+__all__ = ("Call", "CallAbandonedError", "Delivery", "current_delivery", "ensured_delivery", "log_crash")
 
 _log = logging.getLogger(__name__)
 
@@ -93,6 +96,18 @@ def ensured_delivery() -> Iterator[Delivery]:
     finally:
         current_delivery.reset(token)
         delivery.settle(True)
+
+
+def log_crash(call: Call, error: BaseException) -> None:
+    """Logs where an error came from, unless it was raised on purpose; its text only where it can hold no secret."""
+    if isinstance(error, CommandError):
+        return
+    identifier = ascii(call.id)[1:-1]  # as it came from outside, it may hold line breaks
+    if call.spec.secret:
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        _log.error("Command %s (%s) failed with %s:\n%s", call.name, identifier, type(error).__name__, frames)
+    else:
+        _log.error("Command %s (%s) failed", call.name, identifier, exc_info=error)
 
 
 class CallAbandonedError(BaseException):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from .calls import Call, CallAbandonedError, Delivery, current_delivery, ensured_delivery
+from .calls import Call, CallAbandonedError, Delivery, current_delivery, ensured_delivery, log_crash
 from .errors import CommandDeniedError, CommandError, CommandNotFoundError
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ class ChannelRunner:
     """Runs commands for one channel.
 
     Each call is checked in this order: allowed by name, known, its argument, the ``authorize`` hook, its turn
-    (exclusive
-    commands run one at a time, in the order in which they came), the journal, the ``run_command`` hook.
+    (exclusive commands run one at a time, in the order in which they came), the journal, the ``run_command`` hook.
 
     :param channel: the channel's name, for the log and the hooks.
     :param allow: names of commands that the channel may run, or patterns such as ``net.*``.
@@ -127,6 +126,9 @@ class ChannelRunner:
             if self._journal is None or call.spec.idempotent:
                 return run(call)
             return self._journal.run(call, delivery.request, lambda: run(call))
+        except Exception as error:
+            log_crash(call, error)
+            raise
         finally:
             del self._running[id(call)]
             delivery.call = None

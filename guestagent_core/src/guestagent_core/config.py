@@ -23,6 +23,7 @@ class AgentConfig:
     root: Path = Path("/")
     """The folder that is the guest's ``/``."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """What is logged: this and what is more important."""
     commands: tuple[str, ...] = ("*",)
     """Names of command packs; ``*`` is every installed one, ``!NAME`` leaves one out. ``builtin`` is always there
     unless it is left out."""
@@ -30,8 +31,7 @@ class AgentConfig:
     """Names of hooks plugins, written in the same way."""
     state_dir: Path | None = None
     """What must survive a restart. Default: ``$STATE_DIRECTORY``, else ``var/lib/guestagent`` under the root; for a
-    user
-    and the root ``/``, ``$XDG_STATE_HOME/guestagent`` or ``~/.local/state/guestagent``."""
+    user and the root ``/``, ``$XDG_STATE_HOME/guestagent`` or ``~/.local/state/guestagent``."""
     run_dir: Path | None = None
     """Where the socket is. Default: ``$RUNTIME_DIRECTORY``, else ``run/guestagent`` under the root; for a user and the
     root ``/``, ``$XDG_RUNTIME_DIR/guestagent`` or ``/tmp/guestagent-UID``."""
@@ -66,6 +66,7 @@ class ChannelConfig:
     name: str = ""
     """Unique, and to be kept: the journal knows the channel by it. Default: the exchange's name."""
     parser: str = "json"
+    """The entry point's name in ``guestagent.parsers``."""
     store: str | None = None
     """Default: the store of the exchange's own name if there is one, else ``files``."""
     allow: tuple[str, ...] = ("*",)
@@ -73,8 +74,11 @@ class ChannelConfig:
     deny: tuple[str, ...] = ()
     """Those that it may not run, though allowed."""
     options: Mapping[str, Any] = field(default_factory=dict)
+    """The options of the exchange."""
     parser_options: Mapping[str, Any] = field(default_factory=dict)
+    """The options of the parser."""
     store_options: Mapping[str, Any] = field(default_factory=dict)
+    """The options of the store."""
 
     def __post_init__(self) -> None:
         if not self.name:

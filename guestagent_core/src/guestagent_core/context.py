@@ -63,7 +63,7 @@ class Context:
 
         It runs in a session of its own, with ``PATH=/usr/sbin:/usr/bin:/sbin:/bin``, ``LC_ALL=C`` and ``env`` as its
         whole environment. Of each output stream the first 64 KiB are kept. Programs that it leaves behind go on, unless
-        its time is up: then all of its session is killed.
+        its time is up: then its whole process group is killed.
 
         :param argv: the program and its arguments. Never put a secret there: everybody can read it. Use ``input``.
         :param input: what the program reads from its standard input.

@@ -1,8 +1,7 @@
 """Discovery: from names to loaded plugins. Finding, choosing and loading are three steps with three failures.
 
 stevedore loads; it is used in this module only. Its cache of entry points is left aside: it forgets which package
-offers
-what, and misses an editable package that was installed anew.
+offers what, and misses an editable package that was installed anew.
 """
 
 from __future__ import annotations

@@ -1,12 +1,9 @@
 """The dispatcher: takes requests from one exchange, has one parser answer them, and puts the answers.
 
 One thread at a time, the leader, talks to the exchange. What may run beside others is answered by the leader itself.
-When
-a request turns out to hold an exclusive command, the leader gives the loop to a follower before it waits for its turn
-and
-works; its answer is queued, and whoever leads then puts it. So quick requests pay for no other thread, and a slow
-command
-delays none of them.
+When a request turns out to hold an exclusive command, the leader gives the loop to a follower before it waits for its
+turn and works; its answer is queued, and whoever leads then puts it. So quick requests pay for no other thread, and a
+slow command delays none of them.
 """
 
 from __future__ import annotations

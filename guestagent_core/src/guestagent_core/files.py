@@ -22,6 +22,7 @@ class FilesStore:
         """What ``[channel.store_options]`` takes."""
 
         path: Path = Path("{state_dir}/store")
+        """The folder."""
 
     def __init__(self, options: Options) -> None:
         self._root = options.path

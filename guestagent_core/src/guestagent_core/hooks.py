@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from pluggy import PluginManager, PluginValidationError
 
 from . import hookspecs
+from .calls import Call, log_crash
 from .commands import CommandResult, checked_result
 from .errors import CommandError, PluginError, PluginLoadError
 
 if TYPE_CHECKING:
     from .agent import Agent
-    from .calls import Call
 
 __all__ = ("GROUP", "Hooks")
 
@@ -97,8 +97,9 @@ class Hooks:
             return None
         try:
             reason = self._manager.hook.authorize(call=call)
-        except _FAULTS:
-            _log.exception("A policy failed, so %s (%s) is denied", call.name, call.id)
+        except _FAULTS as error:
+            _log.error("A policy failed, so %s is denied", call.name)
+            log_crash(call, error)
             return f"Refused, because a policy failed on command {call.name!r}; the agent's log says why"
         return None if reason is None else str(reason) or "Refused by a policy"
 

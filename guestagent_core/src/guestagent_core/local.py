@@ -45,6 +45,7 @@ class LocalExchange:
         """What ``[channel.options]`` takes."""
 
         path: Path = Path("{run_dir}/agent.sock")
+        """The socket."""
         framing: Literal["json", "line"] = "json"
         """``json``: a request is a JSON object, with or without a newline behind it; ``line``: it is a line."""
         limit: int = 1024 * 1024

@@ -27,8 +27,7 @@ def read_options(
     """Returns an object of the dataclass ``cls`` with the values of ``table``.
 
     A field's type may be str, int, float, bool, Path, a Literal, a dataclass, a union of these, or a tuple or mapping
-    of
-    them. A Path may begin with the name of a place in braces, such as ``{state_dir}``, also in the field's default.
+    of them. A Path may begin with the name of a place in braces, such as ``{state_dir}``, also in the field's default.
 
     :param where: the file and the keys that lead to ``table``, for errors.
     :param places: the folders that such names stand for.
@@ -46,19 +45,22 @@ def read_options(
         if name not in values and default is field.default_factory is dataclasses.MISSING:
             raise ConfigError(f"{where}: the key {name!r} is missing")
         if name not in values and default is not dataclasses.MISSING:
-            values[name] = _placed(default, places)
+            values[name] = _placed(default, f"{where}: {name}", places)
     try:
         return cls(**values)
     except ValueError as error:  # the dataclass' own check, in __post_init__
         raise ConfigError(f"{where}: {error}") from error
 
 
-def _placed(value: Any, places: Mapping[str, Path] | None) -> Any:
+def _placed(value: Any, where: str, places: Mapping[str, Path] | None) -> Any:
     if type(value) is tuple:
-        return tuple(_placed(item, places) for item in value)
+        return tuple(_placed(item, where, places) for item in value)
     if isinstance(value, Path) and places is not None:
         first, *rest = value.parts or ("",)
-        if first.startswith("{") and first.endswith("}") and first[1:-1] in places:
+        if first.startswith("{"):
+            if first[1:-1] not in places or not first.endswith("}"):
+                known = ", ".join(f"{{{name}}}" for name in places)
+                raise ConfigError(f"{where}: the path begins with an unknown place (known: {known})")
             return places[first[1:-1]].joinpath(*rest)
     return value
 
@@ -92,7 +94,7 @@ def _convert(wanted: Any, value: Any, where: str, places: Mapping[str, Path] | N
             return read_options(typing.cast("type[Any]", wanted), value, where, places)
     elif wanted is Path:
         if isinstance(value, (str, Path)) and str(value):
-            return _placed(Path(value), places)
+            return _placed(Path(value), where, places)
     elif wanted is float:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             with suppress(OverflowError):  # an integer of more than 308 digits

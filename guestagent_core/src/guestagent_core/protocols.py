@@ -30,10 +30,8 @@ __all__ = (
 
 Request: TypeAlias = Mapping[str, Any]
 """What an exchange hands out: ``data`` (bytes, or str meaning UTF-8) is the parser's; optional are ``id`` (stable
-across
-restarts) and ``peer`` (who asks); every other key is the exchange's own. ``{"error": "..."}`` without ``data`` stands
-for
-a request that could not be read: it is answered with that text."""
+across restarts) and ``peer`` (who asks); every other key is the exchange's own. ``{"error": "..."}`` without ``data``
+stands for a request that could not be read: it is answered with that text."""
 
 Response: TypeAlias = Mapping[str, Any]
 """What a parser returns: ``data`` (bytes, or str meaning UTF-8) goes to the host; exchanges ignore other keys."""
@@ -44,12 +42,9 @@ class Exchange(Protocol):
     """Moves requests in and answers out.
 
     All methods, those of :class:`Waitable` and :class:`Discarding` included, are called by one thread at a time, but
-    not
-    always the same one; ``wake`` alone may be called at any time. Optional are also ``close()``, which comes last, may
-    be
-    called again and flushes for at most a second, and the class method ``available() -> bool``: whether this machine
-    has
-    what the exchange needs, asked when no channel is configured.
+    not always the same one; ``wake`` alone may be called at any time. Optional are also ``close()``, which comes last,
+    may be called again and flushes for at most a second, and the class method ``available() -> bool``: whether this
+    machine has what the exchange needs, asked when no channel is configured.
     """
 
     def get_request(self) -> Request | None:
@@ -96,8 +91,7 @@ class Parser(Protocol):
     """Decodes a request, has its command run and encodes what came of it.
 
     A parser is built with a :class:`CommandRunner`. It always answers and never raises; it is entered by several
-    threads
-    at once. Only a parser turns exceptions into codes of the wire.
+    threads at once. Only a parser turns exceptions into codes of the wire.
     """
 
     def parse_request(self, request: Request) -> Response | None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import time
-import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from .calls import Call, ensured_delivery
+from .calls import Call, ensured_delivery, log_crash
 from .commands import CommandBase, CommandResult, CommandSpec, checked_result
 from .context import Context
 from .errors import CommandError, CommandNotFoundError, PluginConflictError
@@ -19,7 +17,6 @@ from .locks import FifoLock
 __all__ = ("CommandRegistry",)
 
 _GROUP = "guestagent.commands"
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -83,13 +80,8 @@ class CommandRegistry:
             raise CommandNotFoundError(call.name)
         try:
             result = entry.run(call.argument)
-        except CommandError:
-            raise
         except SystemExit as error:
             raise CommandError(f"Command {call.name!r} tried to exit the agent") from error
-        except Exception as error:
-            _log_crash(call, error)
-            raise
         return checked_result(call.name, result)
 
     def run_command(self, name: str, value: Any = "") -> CommandResult:
@@ -108,23 +100,17 @@ class CommandRegistry:
             try:
                 deadline = time.monotonic() + spec.timeout
                 identifier, peer = str(delivery.request.get("id", "")), delivery.request.get("peer")
-                delivery.call = Call(identifier, "", name, value, argument, spec, peer, deadline)
+                delivery.call = call = Call(identifier, "", name, value, argument, spec, peer, deadline)
                 delivery.commands = lambda: self.specs
-                return self.run(delivery.call)
+                try:
+                    return self.run(call)
+                except Exception as error:
+                    log_crash(call, error)
+                    raise
             finally:
                 delivery.call = None
                 if place is not None:
                     place.release()
-
-
-def _log_crash(call: Call, error: Exception) -> None:
-    """Logs where ``error`` came from; its text only where it cannot hold a secret."""
-    identifier = ascii(call.id)[1:-1]  # as it came from outside, it may hold line breaks
-    if call.spec.secret:
-        frames = "".join(traceback.format_tb(error.__traceback__))
-        _log.error("Command %s (%s) failed with %s:\n%s", call.name, identifier, type(error).__name__, frames)
-    else:
-        _log.error("Command %s (%s) failed", call.name, identifier, exc_info=error)
 
 
 def _conflict(name: str, one: CommandBase, other: CommandBase) -> PluginConflictError:

@@ -37,10 +37,14 @@ def serve(agent: Agent, reopen_log: Callable[[], object] = lambda: None) -> int:
             return 1
         _notify("READY=1")
         stopping = False
-        while (event := next_event(watchdog)) is not _END:
-            if event is None:
+        next_ping = time.monotonic()
+        while (event := next_event(None if watchdog is None else max(0.0, next_ping - time.monotonic()))) is not _END:
+            if watchdog is not None and time.monotonic() >= next_ping:
                 _ping(agent)
-            elif event == signal.SIGHUP:
+                next_ping = time.monotonic() + watchdog
+            if event is None:
+                continue
+            if event == signal.SIGHUP:
                 _notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
                 reopen_log()
                 _log.info("SIGHUP: the log was reopened")
