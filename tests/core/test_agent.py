@@ -266,3 +266,22 @@ def test_two_agents_do_not_share_a_socket(short_path: Path) -> None:
         second = Agent(config(short_path))
         assert second.start() is False
         assert "another agent listens there" in str(second.problems[0])
+
+
+@pytest.mark.parametrize("available", [True, False, None])
+def test_xenstore_is_a_default_channel_where_it_is_available(short_path: Path, available: bool | None) -> None:
+    class Exchange(MemoryExchange):
+        @classmethod
+        def available(cls) -> bool:
+            if available is None:
+                raise OSError("no such device")
+            return available
+
+    agent = Agent(config(short_path), catalogue(plugin(EXCHANGES, "xenstore", Exchange)))
+    used = [plugin.name for plugin in agent.plugins if plugin.group == EXCHANGES]
+    assert used == (["local", "xenstore"] if available else ["local"])
+    assert [str(problem) for problem in agent.problems] == (
+        ["guestagent.exchanges 'xenstore': acme-xenstore cannot be started: OSError: no such device"]
+        if available is None
+        else []
+    )

@@ -177,7 +177,7 @@ class Agent:
         if any(plugin.name == "xenstore" for plugin in self.catalogue.plugins(discovery.EXCHANGES)):
             try:
                 plugin = self.catalogue.find(discovery.EXCHANGES, "xenstore")
-                if discovery.load(plugin).available():
+                if _guarded(plugin, discovery.load(plugin).available):
                     channels.append(ChannelConfig("xenstore"))
             except PluginError as error:
                 self._report(error)
