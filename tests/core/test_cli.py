@@ -176,6 +176,7 @@ def test_check_and_plugins_open_nothing(agent: RunningAgent, folder: Path) -> No
     assert done.stdout == f"{config}: valid; 4 plugins with 2 commands are on\n"
     rows = json.loads(guestagent("plugins", "--json", "--config", str(config)).stdout)
     assert {row["on"] for row in rows if row["group"] == "guestagent.exchanges"} == {"yes"}
+    assert {row["on"] for row in rows if row["group"] == "guestagent.demos"} == {"yes"}
     assert agent.call("version").returncode == 0
 
 

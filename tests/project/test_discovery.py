@@ -117,6 +117,22 @@ def test_an_uninstalled_package_is_gone(environment: Environment, vendor: Path) 
     assert "acme" not in environment.guestagent("plugins").stdout
 
 
+def test_whose_group_it_is_decides_what_is_on(environment: Environment, vendor: Path, tmp_path: Path) -> None:
+    source = tmp_path / "acme"
+    shutil.copytree(vendor / "acme", source)
+    project = source / "pyproject.toml"
+    project.write_text(
+        project.read_text().replace(':add"', ':nosuch"')
+        + '\n[project.entry-points."guestagent.network_backends"]\nacme = "guestagent_acme:Disks"\n'
+    )
+    environment.install(source)
+    rows = json.loads(environment.guestagent("plugins", "--json").stdout)
+    state = {(row["group"], row["name"]): row["on"] for row in rows}
+    assert state["guestagent.network_backends", "acme"] == "-"
+    assert state["guestagent.cli", "acme"] == "failed"
+    assert state["guestagent.exchanges", "spool"] == "no"
+
+
 def test_a_package_adds_a_subcommand(environment: Environment, vendor: Path) -> None:
     environment.install(vendor / "acme")
     assert "of guestagent_acme" in environment.guestagent("--help").stdout

@@ -189,26 +189,28 @@ def _plugins(options: argparse.Namespace) -> int:
 def _plugin_rows(options: argparse.Namespace) -> list[dict[str, str]]:
     """Returns what is known of each plugin; those that are off are not imported."""
     from .agent import Agent
+    from .discovery import CLI, COMMANDS, DEMOS, EXCHANGES, HOOKS, PARSERS, STORES, load
     from .errors import PluginError
 
     logging.disable()  # what fails is in the table
     agent = Agent(_config(options))
     problems = {(error.group, error.name): error.reason for error in agent.problems if isinstance(error, PluginError)}
+    used = set(agent.plugins)
+    for group in (CLI, DEMOS):  # which are used when somebody asks for them
+        for plugin in agent.catalogue.plugins(group):
+            try:
+                load(agent.catalogue.find(group, plugin.name))
+                used.add(plugin)
+            except PluginError as error:
+                problems[error.group, error.name] = error.reason
     rows = []
     for group in agent.catalogue.groups():
+        is_ours = group in (COMMANDS, EXCHANGES, HOOKS, PARSERS, STORES, CLI, DEMOS)
         for plugin in agent.catalogue.plugins(group):
             problem = problems.get((group, plugin.name), "")
-            is_on = "failed" if problem else "yes" if plugin in agent.plugins else "no"
-            rows.append(
-                {
-                    "group": group,
-                    "name": plugin.name,
-                    "package": plugin.package,
-                    "version": plugin.version,
-                    "on": is_on,
-                    "problem": problem,
-                }
-            )
+            on = "failed" if problem else "yes" if plugin in used else "no" if is_ours else "-"
+            fields = {"group": group, "name": plugin.name, "package": plugin.package, "version": plugin.version}
+            rows.append({**fields, "on": on, "problem": problem})
     return rows
 
 
