@@ -6,19 +6,21 @@ import errno
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from guestagent_core import (
+    Call,
     ChannelRunner,
     CommandBase,
     CommandError,
     CommandRegistry,
     CommandResult,
+    CommandSpec,
     CommandTimeoutError,
     Context,
     command,
@@ -69,12 +71,22 @@ class Pack(CommandBase):
         return CommandResult(0, self.body(self.context))
 
 
+@contextmanager
+def working_on(delivery: Delivery) -> Iterator[None]:
+    token = current_delivery.set(delivery)
+    try:
+        yield
+    finally:
+        current_delivery.reset(token)
+
+
 def perform(body: Callable[[Context], Any], context: Context | None = None, name: str = "do") -> Any:
     """Runs ``body`` as a command and returns what it returned."""
     return CommandRegistry([Pack(body, context)]).run_command(name).message
 
 
 def test_paths_lie_below_the_root(tmp_path: Path) -> None:
+    assert Context().path("etc/motd") == Path("/etc/motd")
     context = Context(root=tmp_path)
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc" / "link").symlink_to("/../../etc/motd")
@@ -84,11 +96,6 @@ def test_paths_lie_below_the_root(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="loop") as caught:
         context.path("loop")
     assert caught.value.errno == errno.ELOOP
-
-
-def test_by_default_the_root_is_that_of_the_machine() -> None:
-    assert Context().root == Path("/")
-    assert Context().path("etc/motd") == Path("/etc/motd")
 
 
 # Programs
@@ -142,6 +149,14 @@ def test_outside_a_call_only_the_timeout_given_holds() -> None:
     assert Context().run(["true"]).returncode == 0
 
 
+@pytest.mark.parametrize("call", [None, Call("1", "wire", "do", "", "", CommandSpec("do"))])
+def test_where_nothing_has_a_deadline_a_program_has_none(call: Call | None) -> None:
+    delivery = Delivery({})
+    delivery.call = call
+    with working_on(delivery):  # as while the answer goes out, or before the command may run
+        assert Context().run(["true"]).returncode == 0
+
+
 @pytest.mark.parametrize("timeout", [None, 600.0])
 def test_a_program_ends_with_the_call_at_the_latest(timeout: float | None) -> None:
     with pytest.raises(CommandTimeoutError, match=r"sleep did not end within 0\.[0-3] s and was killed"):
@@ -185,14 +200,11 @@ def test_outside_a_call_what_belongs_to_one_is_an_error(use: Callable[[Context],
 @of_a_call
 def test_before_and_after_the_command_there_is_no_call(use: Callable[[Context], object]) -> None:
     context = Context(programs=Detached())
-    token = current_delivery.set(Delivery({}))  # a dispatcher's thread, between two commands
-    try:
+    with working_on(Delivery({})):  # a dispatcher's thread, between two commands
         for _ in range(2):
             with pytest.raises(RuntimeError):
                 use(context)
             perform(lambda context: "", context)
-    finally:
-        current_delivery.reset(token)
 
 
 @of_a_call
@@ -251,11 +263,8 @@ def test_what_is_to_happen_after_the_answer_happens_then_and_in_order() -> None:
         return len(programs.argvs)
 
     delivery = Delivery({})
-    token = current_delivery.set(delivery)
-    try:
+    with working_on(delivery):
         assert perform(body, Context(programs=programs)) == 0
-    finally:
-        current_delivery.reset(token)
     assert programs.argvs == []
     delivery.settle(True)
     assert programs.argvs == [["first", "1"], ["second"]]
