@@ -1,0 +1,355 @@
+"""The ``xenstore`` exchange: requests are nodes that the host writes, answers are nodes that the guest writes."""
+
+from __future__ import annotations
+
+import logging
+import select
+import socket
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyxs._internal import Op
+
+from guestagent_core import ExchangeError, ResponseTooLargeError
+
+from .answering import Answerer
+from .connecting import connect, default_path
+from .listing import list_children
+from .session import Operation, Session, SessionLostError, StoreError
+
+if TYPE_CHECKING:
+    from guestagent_core import Request, Response
+
+__all__ = ("XenStoreExchange",)
+
+_log = logging.getLogger(__name__)
+_TOKEN = b"requests"
+_LOOK_ANYWAY = 60.0  # seconds without an event after which the folder is listed: a safety net
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0  # seconds between two attempts to connect
+_MOST_READ = 64  # requests read at a time
+_LIST_AGAIN = 32  # requests answered after which a folder that was too large to list is tried again
+
+
+class XenStoreExchange:
+    """Takes each node below ``request_path`` as a request; the answer is the node of the same name below
+    ``response_path``, written in the transaction that removes the request.
+
+    It waits on a watch, has no thread, and connects again whenever the daemon comes back. Requests come in the order
+    of their events; those that wait already when it connects, in the order in which the daemon lists them.
+
+    :raises ExchangeError: there is no way to XenStore on this machine.
+    """
+
+    @dataclass(frozen=True)
+    class Options:
+        """What ``[channel.options]`` takes."""
+
+        path: Path | None = None
+        """A xenbus device, or the socket of a xenstored. Without it: the socket that ``XENSTORED_PATH`` names, else
+        ``/dev/xen/xenbus``, ``/proc/xen/xenbus`` or the usual socket, whichever is there."""
+        request_path: str = "data/host"
+        """The folder of the requests; a relative path is the domain's own."""
+        response_path: str = "data/guest"
+        """The folder of the answers."""
+        timeout: float = 5.0
+        """Seconds that the daemon has to answer before the connection is given up and made anew."""
+
+        def __post_init__(self) -> None:
+            if self.timeout <= 0:
+                raise ValueError("timeout must be more than 0 seconds")
+            for name in ("request_path", "response_path"):
+                path = getattr(self, name)
+                if not path.strip("/") or "\0" in path or not path.isascii():
+                    raise ValueError(f"{name} must be the path of a node")
+            if self.request_path.strip("/") == self.response_path.strip("/"):
+                raise ValueError("request_path and response_path must be different nodes")
+
+    @classmethod
+    def available(cls) -> bool:
+        """Whether this machine has a way to XenStore."""
+        return default_path() is not None
+
+    def __init__(self, options: Options) -> None:
+        self._path = options.path
+        self._timeout = options.timeout
+        self._folder = options.request_path.rstrip("/").encode()
+        self._answerer = Answerer(options.response_path.rstrip("/").encode(), options.timeout)
+        self._session: Session | None = None
+        self._pause, self._connect_at = 0.0, 0.0  # while there is no session
+        self._look_at = 0.0  # when the folder is listed without an event
+        self._stale = True  # the folder has to be listed
+        self._unlisted: int | None = None  # requests answered since the folder was too large to be listed
+        self._seen: dict[bytes, None] = {}  # requests to read, oldest first
+        self._open: dict[bytes, bytes] = {}  # requests handed out or about to be, with their content
+        self._touched: set[bytes] = set()  # those of them whose node has been changed since
+        self._removed: dict[bytes, int] = {}  # requests of which the event of our own removal is to come
+        self._kept: dict[bytes, tuple[bytes, bytes]] = {}  # content and answer of requests whose answer is not in
+        self._inbox: deque[Request] = deque()
+        # Not a pipe: its number, once closed, may be that of somebody else's file, which wake() would write to.
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._wake_reader.setblocking(False)
+        self._wake_writer.setblocking(False)
+        self._poll = select.poll()
+        self._poll.register(self._wake_reader, select.POLLIN)
+        self._closed = False
+        if (options.path or default_path()) is None:
+            self.close()
+            raise ExchangeError(
+                "There is no way to XenStore: neither /dev/xen/xenbus nor /proc/xen/xenbus nor the socket of a "
+                "xenstored; set the channel's option path"
+            )
+
+    def get_request(self) -> Request | None:
+        """Returns the next request that ``wait`` has read: its ``id`` is the node's name."""
+        return self._inbox.popleft() if self._inbox else None
+
+    def put_response(self, request: Request, response: Response) -> None:
+        """Removes the request and writes the answer, both or neither.
+
+        An answer that cannot be delivered now is kept, and put as soon as the store can be reached and the request is
+        still there.
+
+        :raises ResponseTooLargeError: the store does not take a value of this size.
+        :raises ExchangeError: the answer is not in, or may not be.
+        """
+        name: bytes = request["name"]
+        data = response["data"]
+        answer = data.encode() if isinstance(data, str) else data
+        try:
+            if self._session is None:
+                raise SessionLostError("there is no connection to XenStore")
+            self._answer(self._session, name, answer)
+        except ResponseTooLargeError:
+            raise
+        except ExchangeError as error:
+            self._kept[name] = self._open.pop(name), answer
+            self._touched.discard(name)
+            if isinstance(error, SessionLostError):
+                self._lose_session(error)
+            raise ExchangeError(f"The answer to {name.decode()} is kept and tried again later: {error}") from error
+        del self._open[name]
+        self._touched.discard(name)
+
+    def discard(self, request: Request) -> None:
+        """Removes the request.
+
+        :raises ExchangeError: the store cannot be reached.
+        """
+        name: bytes = request["name"]
+        del self._open[name]
+        self._touched.discard(name)
+        if self._session is None:
+            raise ExchangeError("There is no connection to XenStore")
+        self._session.call_all(Operation(Op.RM, self._node(name) + b"\0"))
+
+    def wait(self, timeout: float | None) -> bool:
+        """Waits until requests are in the store, and reads them; returns whether there are any."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self._inbox:
+            try:
+                if self._session is None:
+                    self._connect()
+                if self._session is not None and self._work(self._session):
+                    continue
+            except SessionLostError as error:
+                self._lose_session(error)
+            if self._sleep(deadline) or (deadline is not None and time.monotonic() >= deadline):
+                break
+        return bool(self._inbox)
+
+    def wake(self) -> None:
+        """Ends a ``wait``."""
+        with suppress(OSError):  # woken often already, or closed
+            self._wake_writer.send(b"\0")
+
+    def close(self) -> None:
+        """Hangs up. Requests that were not answered stay in the store for the next agent."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+        self._wake_reader.close()
+        self._wake_writer.close()
+
+    # The connection
+
+    def _connect(self) -> None:
+        if time.monotonic() < self._connect_at:
+            return
+        session = connect(self._path, self._timeout)
+        try:
+            self._make_folder(session)
+            session.call(Op.WATCH, self._folder, _TOKEN)
+        except StoreError as error:
+            session.close()
+            raise SessionLostError(str(error)) from error
+        except SessionLostError:
+            session.close()
+            raise
+        self._session = session
+        self._stale = True
+        self._poll.register(session.fileno(), select.POLLIN)
+
+    def _connected(self) -> None:
+        if self._pause:
+            _log.info("XenStore is back")
+            self._pause = 0.0
+
+    def _lose_session(self, error: SessionLostError) -> None:
+        self._pause = min(self._pause * 2 or _FIRST_PAUSE, _LONGEST_PAUSE)
+        self._connect_at = time.monotonic() + self._pause
+        if self._pause == _FIRST_PAUSE:
+            _log.warning("%s; until it is back, connecting is tried at least every %.0f s", error, _LONGEST_PAUSE)
+        if self._session is not None:
+            self._poll.unregister(self._session.fileno())
+            self._session.close()
+            self._session = None
+        self._answerer.forget_session()
+        self._seen.clear()
+        self._removed.clear()
+        self._unlisted = None
+
+    def _sleep(self, deadline: float | None) -> bool:
+        """Waits for the store, for somebody who wakes, or for the time to do something; returns whether woken."""
+        until = self._connect_at if self._session is None else self._look_at
+        if deadline is not None:
+            until = min(until, deadline)
+        woken = False
+        # Rounded up: a wait that ends a little early would be repeated without a pause.
+        for descriptor, _ in self._poll.poll(max(0, -int(-(until - time.monotonic()) * 1000 // 1))):
+            if descriptor == self._wake_reader.fileno():
+                self._wake_reader.recv(4096)
+                woken = True
+            elif self._session is not None:
+                try:
+                    self._session.receive()
+                except SessionLostError as error:
+                    self._lose_session(error)
+        return woken
+
+    # Requests
+
+    def _work(self, session: Session) -> bool:
+        """Does what there is to do without waiting for the host; returns whether there was anything."""
+        while session.events:
+            self._take_event(session.events.popleft().path)
+        if self._stale or time.monotonic() >= self._look_at:
+            self._list(session)
+            return True
+        if self._seen:
+            self._read(session)
+            return True
+        self._answerer.rest(session)
+        return False
+
+    def _take_event(self, path: bytes) -> None:
+        """Notes which request has changed."""
+        if not path.startswith(self._folder + b"/"):
+            self._stale = True  # the folder itself: made, removed, or just being watched
+            return
+        name = path[len(self._folder) + 1 :].partition(b"/")[0]
+        if name in self._open:
+            self._touched.add(name)
+        elif name in self._removed:
+            self._removed[name] -= 1
+            if not self._removed[name]:
+                del self._removed[name]
+        else:
+            self._seen[name] = None
+
+    def _list(self, session: Session) -> None:
+        """Notes all requests that are in the store."""
+        self._stale = False
+        self._look_at = time.monotonic() + _LOOK_ANYWAY
+        try:
+            names = list_children(session, self._folder)
+        except StoreError as error:
+            if error.name == "ENOENT":
+                self._make_folder(session)
+                return
+            if error.name != "E2BIG":
+                raise SessionLostError(str(error)) from error
+            if self._unlisted is None:
+                _log.warning(
+                    "XenStore: %s has more requests than its daemon can list; those that come from now on are "
+                    "answered, the others when there are fewer",
+                    self._folder.decode(),
+                )
+            self._unlisted = 0
+            self._connected()
+            return
+        self._unlisted = None
+        self._connected()
+        for name in names:
+            if name not in self._open:
+                self._seen[name] = None
+
+    def _make_folder(self, session: Session) -> None:
+        """Makes the folder of the requests, unless it is there."""
+        try:
+            session.call(Op.READ, self._folder)
+        except StoreError as error:
+            if error.name != "ENOENT":
+                raise SessionLostError(str(error)) from error
+            try:
+                session.call(Op.MKDIR, self._folder)
+            except StoreError as refused:
+                raise SessionLostError(str(refused)) from refused
+
+    def _read(self, session: Session) -> None:
+        """Reads the next requests, and begins the transaction of the first answer on the way."""
+        names = [name for name, _ in zip(self._seen, range(_MOST_READ), strict=False)]
+        operations = [Operation(Op.READ, self._node(name) + b"\0") for name in names]
+        if not self._answerer.ready:
+            operations.append(self._answerer.begin_ahead())
+        contents = session.call_all(*operations)
+        for begun in contents[len(names) :]:
+            self._answerer.begun_ahead(begun)
+        for name, content in zip(names, contents, strict=False):
+            del self._seen[name]
+            if isinstance(content, StoreError):
+                if content.name != "ENOENT":
+                    _log.warning("A request cannot be read: %s", content)
+                self._kept.pop(name, None)
+            elif name in self._kept and self._kept[name][0] == content:
+                self._put_kept(session, name)
+            else:
+                self._kept.pop(name, None)
+                self._open[name] = content
+                self._inbox.append({"data": content, "id": name.decode(errors="replace"), "name": name})
+
+    def _put_kept(self, session: Session, name: bytes) -> None:
+        """Tries again to put an answer that did not get in."""
+        content, answer = self._kept.pop(name)
+        self._open[name] = content
+        try:
+            self._answer(session, name, answer)
+        except ExchangeError as error:
+            self._kept[name] = content, answer
+            if isinstance(error, SessionLostError):
+                raise
+            _log.warning("The answer to %s is still kept: %s", name.decode(errors="replace"), error)
+        finally:
+            del self._open[name]
+            self._touched.discard(name)
+
+    # Answers
+
+    def _answer(self, session: Session, name: bytes, answer: bytes) -> None:
+        removed = self._answerer.answer(session, self._node(name), name, answer, more=bool(self._inbox))
+        for _ in range(session.events_before_answer):  # some daemons tell of our own removal first, others later
+            self._take_event(session.events.popleft().path)
+        if removed and name not in self._touched:
+            self._removed[name] = self._removed.get(name, 0) + 1
+        if self._unlisted is not None:
+            self._unlisted += 1
+            self._stale = self._unlisted >= _LIST_AGAIN
+
+    def _node(self, name: bytes) -> bytes:
+        return self._folder + b"/" + name

@@ -1,0 +1,239 @@
+"""The xenstore exchange: in which order it takes requests, what it does to the store, and how it comes back."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from guestagent_core import Dispatcher, ExchangeError, ResponseTooLargeError
+from guestagent_xen.connecting import connect
+from guestagent_xen.exchange import XenStoreExchange
+from guestagent_xen.session import Operation, Session, SessionLostError, StoreError
+from guestagent_xen.store import XenStoreStore
+
+READ, START, END, WRITE, MKDIR, RM = 2, 6, 7, 11, 12, 13
+
+
+class Echo:
+    """A parser that answers with what it was asked."""
+
+    def parse_request(self, request: Any) -> dict[str, bytes]:
+        return {"data": b"answer to " + request["data"]}
+
+    def encode_error(self, code: int, message: str) -> dict[str, bytes]:
+        return {"data": message.encode()}
+
+
+@pytest.fixture
+def host(small_store: Any) -> Iterator[Session]:
+    """The host's own connection."""
+    with closing(connect(small_store.path, 10.0)) as session:
+        yield session
+
+
+@pytest.fixture
+def exchange(small_store: Any) -> Iterator[XenStoreExchange]:
+    with closing(XenStoreExchange(XenStoreExchange.Options(path=small_store.path))) as opened:
+        yield opened
+
+
+def write(host: Session, name: str, value: bytes) -> None:
+    (answer,) = host.call_all(Operation(WRITE, b"data/host/" + name.encode() + b"\0" + value))
+    assert answer == b"OK\0"
+
+
+def take(exchange: XenStoreExchange, count: int) -> list[Any]:
+    requests: list[Any] = []
+    while len(requests) < count:
+        assert exchange.wait(30.0), "the request does not come"
+        while (request := exchange.get_request()) is not None:
+            requests.append(request)
+    return requests
+
+
+def test_a_request_is_replaced_by_its_answer(small_store: Any, host: Session, exchange: XenStoreExchange) -> None:
+    write(host, "one", b"caf\xc3\xa9 \x00\xff")
+    (request,) = take(exchange, 1)
+    assert request["data"] == b"caf\xc3\xa9 \x00\xff"
+    assert request["id"] == "one"
+    exchange.put_response(request, {"data": "caf\u00e9\n"})
+    assert host.call(READ, b"data/guest/one") == b"caf\xc3\xa9\n"
+    with pytest.raises(StoreError, match="ENOENT"):
+        host.call(READ, b"data/host/one")
+
+
+def test_requests_come_in_the_order_of_their_events(host: Session, exchange: XenStoreExchange) -> None:
+    assert not exchange.wait(0.1)
+    names = [f"{number * 7919 % 100:02}" for number in range(100)]
+    for name in names:
+        write(host, name, name.encode())
+    assert [request["id"] for request in take(exchange, 100)] == names
+
+
+def test_what_waits_already_is_taken_however_much_it_is(host: Session, small_store: Any) -> None:
+    for number in range(500):
+        write(host, f"{number:036}", b"%d" % number)
+    with closing(XenStoreExchange(XenStoreExchange.Options(path=small_store.path))) as exchange:
+        requests = take(exchange, 500)
+        assert [request["data"] for request in requests] == [b"%d" % number for number in range(500)]
+
+
+def test_an_open_request_is_not_handed_out_again(host: Session, exchange: XenStoreExchange) -> None:
+    write(host, "one", b"1")
+    (request,) = take(exchange, 1)
+    write(host, "one", b"1")
+    write(host, "two", b"2")
+    (other,) = take(exchange, 1)
+    assert other["id"] == "two"
+    exchange.put_response(request, {"data": b"done"})
+    write(host, "one", b"again")
+    (again,) = take(exchange, 1)
+    assert (again["id"], again["data"]) == ("one", b"again")
+
+
+def test_a_request_costs_five_operations(small_store: Any, host: Session, exchange: XenStoreExchange) -> None:
+    write(host, "first", b"")
+    exchange.put_response(take(exchange, 1)[0], {"data": b""})
+    assert not exchange.wait(0.1)
+    small_store.operations.clear()
+    write(host, "one", b"1")
+    exchange.put_response(take(exchange, 1)[0], {"data": b"done"})
+    assert not exchange.wait(0.1)
+    assert small_store.operations == [WRITE, READ, START, WRITE, RM, END]
+
+
+def test_a_conflict_is_tried_again(host: Session, exchange: XenStoreExchange) -> None:
+    write(host, "one", b"1")
+    (request,) = take(exchange, 1)
+    host.call_all(Operation(WRITE, b"data/guest/one\0somebody"))  # after the transaction was begun ahead
+    exchange.put_response(request, {"data": b"done"})
+    assert host.call(READ, b"data/guest/one") == b"done"
+
+
+def test_the_folder_is_made_again(host: Session, exchange: XenStoreExchange) -> None:
+    assert not exchange.wait(0.1)
+    host.call(RM, b"data/host")
+    assert not exchange.wait(0.1)
+    assert host.call(READ, b"data/host") == b""
+    write(host, "one", b"1")
+    assert take(exchange, 1)[0]["id"] == "one"
+
+
+def test_an_answer_too_large_names_the_limit(host: Session, exchange: XenStoreExchange) -> None:
+    write(host, "one", b"1")
+    (request,) = take(exchange, 1)
+    limit = 4096 - len(b"data/guest/one\0")
+    with pytest.raises(ResponseTooLargeError) as caught:
+        exchange.put_response(request, {"data": b"x" * (limit + 1)})
+    assert caught.value.limit == limit
+    exchange.put_response(request, {"data": b"x" * limit})
+    assert host.call(READ, b"data/guest/one") == b"x" * limit
+
+
+def test_a_discarded_request_is_removed(host: Session, exchange: XenStoreExchange) -> None:
+    write(host, "one", b"1")
+    exchange.discard(take(exchange, 1)[0])
+    with pytest.raises(StoreError, match="ENOENT"):
+        host.call(READ, b"data/host/one")
+
+
+def test_it_comes_back_and_puts_the_answer_that_it_kept(small_store: Any, exchange: XenStoreExchange) -> None:
+    with closing(connect(small_store.path, 10.0)) as host:
+        write(host, "one", b"1")
+        (request,) = take(exchange, 1)
+    small_store.close()
+    with pytest.raises(ExchangeError, match="kept"):
+        exchange.put_response(request, {"data": b"done"})
+    assert not exchange.wait(0.01)
+    again = type(small_store)(small_store.path)
+    try:
+        with closing(connect(again.path, 10.0)) as host:
+            write(host, "one", b"1")
+            write(host, "two", b"2")
+            (other,) = take(exchange, 1)
+            assert other["id"] == "two"
+            assert host.call(READ, b"data/guest/one") == b"done"
+    finally:
+        again.close()
+
+
+def test_a_daemon_that_does_not_answer_is_given_up(store_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(store_path))
+        listener.listen()
+        with closing(connect(store_path, 0.05)) as session, pytest.raises(SessionLostError, match=r"0\.05 s"):
+            session.call(READ, b"name")
+
+
+def test_wake_is_sticky(exchange: XenStoreExchange) -> None:
+    exchange.wake()
+    assert not exchange.wait(30.0)
+
+
+def test_a_dispatcher_answers(host: Session, exchange: XenStoreExchange, small_store: Any) -> None:
+    dispatcher = Dispatcher(exchange, Echo())
+    thread = threading.Thread(target=dispatcher.run)
+    thread.start()
+    answered = threading.Event()
+
+    def see() -> None:
+        with closing(connect(small_store.path, 30.0)) as session:
+            session.call(4, b"data/guest/last", b"t")
+            while not answered.is_set():
+                session.receive()
+                if session.events:
+                    session.events.clear()
+                    (answer,) = session.call_all(Operation(READ, b"data/guest/last\0"))
+                    if not isinstance(answer, StoreError):
+                        answered.set()
+
+    watcher = threading.Thread(target=see)
+    watcher.start()
+    for number in range(200):
+        write(host, f"r{number}", b"%d" % number)
+    write(host, "last", b"!")
+    assert answered.wait(30)
+    watcher.join()
+    for number in range(200):
+        assert host.call(READ, b"data/guest/r%d" % number) == b"answer to %d" % number
+    dispatcher.stop()
+    thread.join()
+
+
+def test_no_way_to_a_store_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XENSTORED_PATH", str(tmp_path / "none"))
+    if not XenStoreExchange.available():
+        with pytest.raises(ExchangeError, match="option path"):
+            XenStoreExchange(XenStoreExchange.Options())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"timeout": 0}, {"request_path": "/"}, {"request_path": "a\0b"}, {"request_path": "x/", "response_path": "x"}],
+)
+def test_wrong_options_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        XenStoreExchange.Options(**wrong)
+
+
+def test_the_store_reads_and_writes(small_store: Any) -> None:
+    make: Callable[..., XenStoreStore] = XenStoreStore
+    store = make(XenStoreStore.Options(path=small_store.path))
+    with closing(store):
+        assert store.read("vm-data/hostname") is None
+        assert store.list("vm-data") == []
+        store.write("vm-data/hostname", b"\xff\0")
+        store.write("vm-data/networking/A", b"")
+        assert store.read("vm-data/hostname") == b"\xff\0"
+        assert store.list("vm-data") == ["hostname", "networking"]
+        store.remove("vm-data")
+        store.remove("vm-data")
+        assert store.list("vm-data") == []
+        store.close()
+        assert store.read("name") == b"Domain-0"
