@@ -17,6 +17,7 @@ HEADER = struct.Struct("=IIII")
 DIRECTORY, READ, WATCH, UNWATCH, START, END, DOMAIN_PATH, WRITE, MKDIR, RM = 1, 2, 4, 5, 6, 7, 10, 11, 12, 13
 EVENT, ERROR, IS_INTRODUCED, PART = 15, 16, 17, 22
 LARGEST = 4096
+LARGEST_OF_GUESTS = 2015
 
 Tree = dict[bytes, bytes]
 
@@ -40,6 +41,7 @@ class SmallStore:
         self.path = path
         self.tree: Tree = {b"/": b"", b"/local/domain/0/name": b"Domain-0"}
         self.operations: list[int] = []
+        self.most_answers: int | None = None  # of a guest; its values are bounded too then
         self._clients: list[Client] = []
         self._next = 1
         self._listener = socket.socket(socket.AF_UNIX)
@@ -137,6 +139,10 @@ class SmallStore:
 
     def _work(self, tree: Tree, operation: int, path: bytes, rest: bytes, touched: list[bytes]) -> bytes:
         below = [known for known in tree if known.startswith(path + b"/")]
+        if operation == WRITE and self.most_answers is not None and path.startswith(b"/local/domain/0/data/guest/"):
+            others = [known for known in tree if known.startswith(b"/local/domain/0/data/guest/") and known != path]
+            if len(rest) > LARGEST_OF_GUESTS or len(others) >= self.most_answers:
+                raise RefusedError("ENOSPC")
         if operation in (WRITE, MKDIR):
             if operation == WRITE or path not in tree:
                 tree[path] = rest if operation == WRITE else b""

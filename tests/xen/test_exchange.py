@@ -14,6 +14,7 @@ import pytest
 from guestagent_core import Dispatcher, ExchangeError, ResponseTooLargeError
 from guestagent_xen.connecting import connect
 from guestagent_xen.exchange import XenStoreExchange
+from guestagent_xen.listing import list_children
 from guestagent_xen.session import Operation, Session, SessionLostError, StoreError
 from guestagent_xen.store import XenStoreStore
 
@@ -134,6 +135,38 @@ def test_an_answer_too_large_names_the_limit(host: Session, exchange: XenStoreEx
     assert caught.value.limit == limit
     exchange.put_response(request, {"data": b"x" * limit})
     assert host.call(READ, b"data/guest/one") == b"x" * limit
+
+
+def test_the_oldest_answers_make_room(small_store: Any, host: Session, exchange: XenStoreExchange) -> None:
+    small_store.most_answers = 10
+    for number in range(5):  # of an earlier run
+        host.call_all(Operation(WRITE, b"data/guest/early%d\0x" % number))
+    for number in range(30):
+        write(host, f"r{number:02}", b"")
+        exchange.put_response(take(exchange, 1)[0], {"data": b"%d" % number})
+        assert host.call(READ, b"data/guest/r%02d" % number) == b"%d" % number
+        if number == 8:  # by then some had to go: the oldest
+            assert not {b"early0", b"early1"} & set(list_children(host, b"data/guest"))
+            assert host.call(READ, b"data/guest/r00") == b"0"
+    kept = list_children(host, b"data/guest")
+    assert kept == sorted(kept)
+    assert 6 <= len(kept) <= 10
+
+
+def test_a_full_folder_is_told_from_an_answer_too_large(
+    small_store: Any, host: Session, exchange: XenStoreExchange
+) -> None:
+    small_store.most_answers = 2
+    for number in range(3):
+        write(host, f"r{number}", b"")
+        (request,) = take(exchange, 1)
+        if number < 2:
+            with pytest.raises(ResponseTooLargeError) as caught:
+                exchange.put_response(request, {"data": b"x" * 2016})
+            assert caught.value.limit == 2015
+            assert host.call(READ, f"data/host/r{number}".encode()) == b""
+        exchange.put_response(request, {"data": b"x" * 2015})
+    assert host.call(READ, b"data/guest/r2") == b"x" * 2015
 
 
 def test_a_discarded_request_is_removed(host: Session, exchange: XenStoreExchange) -> None:

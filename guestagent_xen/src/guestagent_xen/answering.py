@@ -163,7 +163,8 @@ class Answerer:
                     return True
                 earlier = []
             # What this run has not put is older; what is not there any more has been collected.
-            ours = [name for name in self._put if not earlier or name in set(earlier)]
+            there = set(earlier)
+            ours = [name for name in self._put if not earlier or name in there]
             self._put = dict.fromkeys([*(name for name in earlier if name not in self._put), *ours])
         oldest = [name for name, _ in zip(self._put, range(most), strict=False)]
         if not oldest:
