@@ -11,14 +11,14 @@ import typing
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from guestagent_core import options
 
 if TYPE_CHECKING:
     from docutils.nodes import Node
     from sphinx.application import Sphinx
-    from sphinx.util.typing import ExtensionMetadata
+    from sphinx.util.typing import ExtensionMetadata, OptionSpec
 
 __all__ = ("Key", "keys_of", "render", "setup")
 
@@ -71,11 +71,13 @@ def _toml(value: object) -> str:
     return json.dumps(str(value) if isinstance(value, Path) else value)
 
 
-def render(table: str, keys: list[Key]) -> str:
+def render(table: str, keys: list[Key], *, can_be_linked: bool = True) -> str:
     """Returns the keys as reStructuredText."""
     lines = []
     for key in keys:
         lines += [f".. confval:: {table}.{key.name}", f"   :type: {key.type}"]
+        if not can_be_linked:
+            lines.append("   :no-index:")
         if key.is_required:
             lines.append("   :default: none; the key is required")
         elif key.default:
@@ -86,12 +88,14 @@ def render(table: str, keys: list[Key]) -> str:
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Adds the directive."""
+    from docutils.parsers.rst import directives
     from sphinx.util.docutils import SphinxDirective
 
     class ConfigKeys(SphinxDirective):
         """``.. config-keys:: TABLE MODULE:CLASS``: the keys of the class, which is behind ``[TABLE]``."""
 
         required_arguments = 2
+        option_spec: ClassVar[OptionSpec] = {"no-index": directives.flag}  # for keys that another table has too
 
         def run(self) -> list[Node]:
             table, place = self.arguments
@@ -100,7 +104,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
             for part in qualified_name.split("."):
                 found = getattr(found, part)
             self.env.note_dependency(str(inspect.getsourcefile(found)))
-            return self.parse_text_to_nodes(render(table, keys_of(found)))
+            return self.parse_text_to_nodes(render(table, keys_of(found), can_be_linked="no-index" not in self.options))
 
     app.add_directive("config-keys", ConfigKeys)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
