@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
+import select
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from guestagent_core import Dispatcher, ExchangeError, ResponseTooLargeError
+from guestagent_core.testing import ExchangeContract
 from guestagent_xen.connecting import connect
 from guestagent_xen.exchange import XenStoreExchange
 from guestagent_xen.listing import list_children
 from guestagent_xen.session import Operation, Session, SessionLostError, StoreError
 from guestagent_xen.store import XenStoreStore
 
-READ, START, END, WRITE, MKDIR, RM = 2, 6, 7, 11, 12, 13
+READ, WATCH, START, END, WRITE, RM = 2, 4, 6, 7, 11, 13
 
 
 class Echo:
@@ -42,6 +46,45 @@ def host(small_store: Any) -> Iterator[Session]:
 def exchange(small_store: Any) -> Iterator[XenStoreExchange]:
     with closing(XenStoreExchange(XenStoreExchange.Options(path=small_store.path))) as opened:
         yield opened
+
+
+class Node:
+    """A request of the host; its answer is waited for on a watch."""
+
+    def __init__(self, path: Path, name: str, value: bytes) -> None:
+        self._session = connect(path, 30.0)
+        self._path = b"data/guest/" + name.encode()
+        self._session.call(WATCH, self._path, b"answer")
+        write(self._session, name, value)
+
+    def answer(self, timeout: float) -> bytes:
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            (answer,) = self._session.call_all(Operation(READ, self._path + b"\0"))
+            if isinstance(answer, bytes):
+                return answer
+            if not self._session.events:
+                select.select([self._session], [], [], deadline - time.monotonic())
+                self._session.receive()
+            self._session.events.clear()
+        raise TimeoutError
+
+    def close(self) -> None:
+        self._session.close()
+
+
+class TestContract(ExchangeContract):
+    answer_limit = 4096 - len(b"data/guest/r0\0")
+
+    @pytest.fixture
+    def exchange(self, small_store: Any) -> XenStoreExchange:
+        return XenStoreExchange(XenStoreExchange.Options(path=small_store.path))
+
+    @pytest.fixture
+    def ask(self, small_store: Any) -> Iterator[Callable[[bytes], Node]]:
+        numbers = itertools.count()
+        with ExitStack() as opened:
+            yield lambda value: opened.enter_context(closing(Node(small_store.path, f"r{next(numbers)}", value)))
 
 
 def write(host: Session, name: str, value: bytes) -> None:
@@ -217,9 +260,11 @@ def test_a_dispatcher_answers(host: Session, exchange: XenStoreExchange, small_s
 
     def see() -> None:
         with closing(connect(small_store.path, 30.0)) as session:
-            session.call(4, b"data/guest/last", b"t")
+            session.call(WATCH, b"data/guest/last", b"t")
             while not answered.is_set():
-                session.receive()
+                if not session.events:
+                    select.select([session], [], [])
+                    session.receive()
                 if session.events:
                     session.events.clear()
                     (answer,) = session.call_all(Operation(READ, b"data/guest/last\0"))
