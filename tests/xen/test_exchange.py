@@ -149,7 +149,7 @@ def test_a_request_costs_five_operations(small_store: Any, host: Session, exchan
     write(host, "one", b"1")
     exchange.put_response(take(exchange, 1)[0], {"data": b"done"})
     assert not exchange.wait(0.1)
-    assert small_store.operations == [WRITE, READ, START, WRITE, RM, END]
+    assert small_store.operations == [WRITE, READ, START, RM, WRITE, END]
 
 
 def test_a_conflict_is_tried_again(host: Session, exchange: XenStoreExchange) -> None:

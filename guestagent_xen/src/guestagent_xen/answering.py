@@ -114,8 +114,8 @@ class Answerer:
 
     def _try(self, session: Session, request: bytes, path: bytes, value: bytes, more: bool) -> bool:
         transaction = self._begin(session)
-        written, removed = session.call_all(
-            Operation(Op.WRITE, path + b"\0" + value, transaction), Operation(Op.RM, request + b"\0", transaction)
+        removed, written = session.call_all(  # in this order, for then the answer needs no room among the nodes
+            Operation(Op.RM, request + b"\0", transaction), Operation(Op.WRITE, path + b"\0" + value, transaction)
         )
         # A request that is gone is still answered: the host gave up waiting but may look later.
         gone = isinstance(removed, StoreError) and removed.name == "ENOENT"
