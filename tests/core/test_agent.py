@@ -99,8 +99,9 @@ def plugin(group: str, name: str, value: object) -> Plugin:
 
 def catalogue(*added: Plugin) -> Catalogue:
     installed = Catalogue.installed()
+    replaced = {(plugin.group, plugin.name) for plugin in added}
     everything = [plugin for group in installed.groups() for plugin in installed.plugins(group)]
-    return Catalogue([*everything, *added])
+    return Catalogue([*(plugin for plugin in everything if (plugin.group, plugin.name) not in replaced), *added])
 
 
 def config(folder: Path, **tables: Any) -> Config:

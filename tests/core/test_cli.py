@@ -175,7 +175,8 @@ def test_check_and_plugins_open_nothing(agent: RunningAgent, folder: Path) -> No
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{config}: valid; 4 plugins with 2 commands are on\n"
     rows = json.loads(guestagent("plugins", "--json", "--config", str(config)).stdout)
-    assert {row["on"] for row in rows if row["group"] == "guestagent.exchanges"} == {"yes"}
+    exchanges = {row["name"]: row["on"] for row in rows if row["group"] == "guestagent.exchanges"}
+    assert exchanges == {"local": "yes", "xenstore": "no"}
     assert {row["on"] for row in rows if row["group"] == "guestagent.demos"} == {"yes"}
     assert agent.call("version").returncode == 0
 
