@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -271,7 +272,7 @@ class TestWithABadDaemon:
 
     def test_old_kernels_and_garbage_are_understood(self, listening: socket.socket) -> None:
         def serve() -> None:
-            with listening.accept()[0] as peer:
+            with suppress(ConnectionError), listening.accept()[0] as peer:  # it hangs up with something unread
                 identifier, event = "", ""
                 while len(header := peer.recv(HEADER.size, socket.MSG_WAITALL)) == HEADER.size:
                     operation, request_id, _, length = HEADER.unpack(header)
