@@ -35,7 +35,7 @@ class Client:
 
 
 class SmallStore:
-    """Nodes, watches and transactions; no permissions and no quotas."""
+    """Nodes, watches and transactions; no permissions, and no quotas but those of ``most_answers``."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
