@@ -88,4 +88,5 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     skipped = call.excinfo is not None and isinstance(call.excinfo.value, pytest.skip.Exception)
     if skipped and os.environ.get("GUESTAGENT_REAL") and item.get_closest_marker("real"):
         assert call.excinfo is not None
-        call.excinfo = pytest.ExceptionInfo.from_exception(AssertionError(f"skipped: {call.excinfo.value}"))
+        failure = AssertionError(f"skipped: {call.excinfo.value}").with_traceback(call.excinfo.tb)
+        call.excinfo = pytest.ExceptionInfo.from_exception(failure)
