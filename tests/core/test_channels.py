@@ -78,7 +78,13 @@ class Recorder:
         self._note("hook", call)
         return self.registry.run(call)
 
-    def run(self, call: Call, request: Request, command: Callable[[], CommandResult]) -> CommandResult:
+    def run(
+        self,
+        call: Call,
+        request: Request,
+        command: Callable[[], CommandResult],
+        resume: Callable[[], CommandResult] | None = None,
+    ) -> CommandResult:
         self._note("journal", call)
         self.requests.append(request)
         return command()
@@ -205,7 +211,7 @@ def test_hooks_and_journal_may_be_missing(recorder: Recorder) -> None:
 def test_a_wrapper_answers_in_the_commands_place(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "run_command", lambda call: CommandResult(1, "from the hook"))
     assert recorder.runner().run_command("exclusive", "5") == (1, "from the hook")
-    monkeypatch.setattr(recorder, "run", lambda call, request, command: CommandResult(2, "on record"))
+    monkeypatch.setattr(recorder, "run", lambda call, *others: CommandResult(2, "on record"))
     assert recorder.runner().run_command("exclusive", "5") == (2, "on record")
     assert "command" not in recorder.events
 

@@ -21,6 +21,7 @@ from .discovery import Catalogue, Plugin
 from .dispatcher import Dispatcher
 from .errors import ConfigError, GuestAgentError, PluginError, PluginLoadError
 from .hooks import Hooks
+from .journal import FileJournal
 from .options import read_options
 from .programs import Programs
 from .protocols import Exchange, Parser, Store
@@ -51,6 +52,9 @@ class Agent:
         self.registry = CommandRegistry()
         self.hooks = Hooks(self.registry.run)
         self.programs = Programs()
+        self.journal = FileJournal(
+            self.places["state_dir"], Context(self.places["root"], programs=self.programs).detach
+        )
         self._open: list[_Channel] = []
         self._stopping = False
         self._load_hooks()
@@ -63,11 +67,12 @@ class Agent:
         :param on_end: called, in one of the threads, when the last channel has ended.
         """
         sys.setswitchinterval(_SWITCH_INTERVAL)
+        self.journal.recover()
         for failure in self.hooks.startup(self):
             self._report(failure)
         for channel in self._channels:
             try:
-                channel.open(self.registry, self.hooks)
+                channel.open(self.registry, self.hooks, self.journal)
             except GuestAgentError as error:
                 self._report(error)
             else:
@@ -92,6 +97,7 @@ class Agent:
         for channel in self._open:
             channel.join()
         self.hooks.shutdown(self)
+        self.journal.close()
         return self._stopping
 
     # Loading
@@ -259,14 +265,20 @@ class _Channel:
         self._dispatcher: Dispatcher | None = None
         self._thread: threading.Thread | None = None
 
-    def open(self, registry: CommandRegistry, hooks: Hooks) -> None:
+    def open(self, registry: CommandRegistry, hooks: Hooks, journal: FileJournal) -> None:
         """Builds the parts.
 
         :raises PluginLoadError: one cannot be built.
         """
         config = self._config
         self._runner = ChannelRunner(
-            registry, config.name, allow=config.allow, deny=config.deny, hooks=hooks, store=self._make_store()
+            registry,
+            config.name,
+            allow=config.allow,
+            deny=config.deny,
+            hooks=hooks,
+            journal=journal,
+            store=self._make_store(),
         )
         parser = self._make_parser(self._runner)
         self._exchange = self._make_exchange()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .locks import Place
     from .protocols import Request, Store
 
-__all__ = ("Call", "CallAbandonedError", "Delivery", "current_delivery", "ensured_delivery", "log_crash")
+__all__ = ("Action", "Call", "CallAbandonedError", "Delivery", "current_delivery", "ensured_delivery", "log_crash")
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +44,8 @@ class Call(NamedTuple):
     """The moment of :func:`time.monotonic`, in seconds, at which the command should have ended. It is set once the
     command may run, so it is None in :func:`authorize <guestagent_core.hookspecs.authorize>` of an exclusive
     command."""
+    resumed: bool = False
+    """Whether a crash interrupted the call, and it is taken up again by what ``@method.resume`` marks."""
 
     def __repr__(self) -> str:
         return f"Call(id={self.id!r}, channel={self.channel!r}, name={self.name!r}, peer={self.peer!r})"
@@ -55,6 +57,13 @@ class Call(NamedTuple):
         return id(self)
 
 
+class Action(NamedTuple):
+    """A program to start once the answer has gone out or been lost."""
+
+    argv: Sequence[str]
+    start: Callable[[Sequence[str]], object]
+
+
 class Delivery:
     """One request on its way through a parser: what the dispatcher, the runner and the context share about it."""
 
@@ -62,6 +71,10 @@ class Delivery:
         self.request = request
         #: Called in this order, with whether the answer went out, once put_response has returned or raised.
         self.settled: list[Callable[[bool], object]] = []
+        #: Started after that, in this order.
+        self.actions: list[Action] = []
+        #: How many of its calls the journal has seen: a parser may make several of one request.
+        self.parts = 0
         self.call: Call | None = None
         self.commands: Callable[[], Mapping[str, CommandSpec]] = dict
         self.store: Store | None = None
@@ -71,11 +84,16 @@ class Delivery:
 
     def settle(self, delivered: bool) -> None:
         """Runs what waits for the answer to have gone out; a failure of one is logged and keeps none of the others."""
-        for action in self.settled:
-            try:
-                action(delivered)
-            except Exception:
-                _log.exception("What was to happen after the answer failed")
+        for callback in self.settled:
+            self._guard(callback, delivered)
+        for action in self.actions:
+            self._guard(action.start, action.argv)
+
+    def _guard(self, function: Callable[[Any], object], argument: object) -> None:
+        try:
+            function(argument)
+        except Exception:
+            _log.exception("What was to happen after the answer failed")
 
 
 current_delivery: ContextVar[Delivery | None] = ContextVar("guestagent_delivery", default=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -120,18 +120,30 @@ class ChannelRunner:
 
     def _perform(self, delivery: Delivery, call: Call) -> CommandResult:
         run = self._registry.run if self._hooks is None else self._hooks.run_command
-        delivery.call = call
+        outer, delivery.call = delivery.call, call
         self._running[id(call)] = call
         try:
             if self._journal is None or call.spec.idempotent:
                 return run(call)
-            return self._journal.run(call, delivery.request, lambda: run(call))
+            return self._journal.run(call, delivery.request, lambda: run(call), self._resumption(delivery, call, run))
         except Exception as error:
             log_crash(call, error)
             raise
         finally:
             del self._running[id(call)]
-            delivery.call = None
+            delivery.call = outer
+
+    def _resumption(
+        self, delivery: Delivery, call: Call, run: Callable[[Call], CommandResult]
+    ) -> Callable[[], CommandResult] | None:
+        if not self._registry.resumes(call.name):
+            return None
+
+        def resume() -> CommandResult:
+            delivery.call = resumed = call._replace(resumed=True)
+            return run(resumed)
+
+        return resume
 
     def _denial(self, name: str) -> str | None:
         lockdown = self._hooks.lockdown if self._hooks is not None else None

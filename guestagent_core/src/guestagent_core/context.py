@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import paths
-from .calls import Call, Delivery, current_delivery
+from .calls import Action, Call, Delivery, current_delivery
 from .errors import CommandError
 from .programs import Programs
 
@@ -95,8 +95,13 @@ class Context:
         self.programs.detach(argv, service_manager=self.root == Path("/"))
 
     def after_answer(self, argv: Sequence[str]) -> None:
-        """Detaches ``argv``, as :meth:`detach` does, once the answer to the running call has gone out or been lost."""
-        self._delivery().settled.append(lambda delivered: self.detach(argv))
+        """Detaches ``argv``, as :meth:`detach` does, once the answer to the running call has gone out or been lost.
+
+        The journal keeps ``argv`` until then, so that an agent that is killed before it can start the program starts it
+        when it runs again, a minute after its start at the latest. It is started at most once. (Commands that are
+        idempotent are not journalled, and neither are their programs.)
+        """
+        self._delivery().actions.append(Action(tuple(argv), self.detach))
 
     @property
     def call(self) -> Call:

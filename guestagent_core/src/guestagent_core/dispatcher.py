@@ -239,7 +239,7 @@ class Dispatcher:
             _log.warning("%s: an answer was lost: %s", self._name, error)
         except _FAULTS:
             _log.exception("%s: an answer was lost", self._name)
-        if delivery.settled:
+        if delivery.settled or delivery.actions:
             delivery.settle(delivered)
 
     # Handing the loop over

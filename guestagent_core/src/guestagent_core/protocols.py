@@ -153,5 +153,18 @@ class CallHooks(Protocol):
 class Journal(Protocol):
     """What remembers, across a crash, which calls have been run."""
 
-    def run(self, call: Call, request: Request, command: Callable[[], CommandResult]) -> CommandResult:
-        """Returns what ``command()`` returns, or the result on record if ``request`` has had its effect before."""
+    def run(
+        self,
+        call: Call,
+        request: Request,
+        command: Callable[[], CommandResult],
+        resume: Callable[[], CommandResult] | None = None,
+        /,
+    ) -> CommandResult:
+        """Returns what ``command()`` returns, or the outcome on record if ``request`` has had its effect before; an
+        error is an outcome too.
+
+        It is called by one thread at a time, with the lock of all exclusive commands held.
+
+        :param resume: takes up a call that a crash interrupted; None: the command cannot do that.
+        """

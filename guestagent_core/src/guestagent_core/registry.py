@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from .calls import Call, ensured_delivery, log_crash
-from .commands import CommandBase, CommandResult, CommandSpec, checked_result
+from .commands import CommandBase, CommandMethod, CommandResult, CommandSpec, checked_result
 from .context import Context
 from .errors import CommandError, CommandNotFoundError, PluginConflictError
 from .locks import FifoLock
@@ -24,6 +25,7 @@ class _Entry:
     spec: CommandSpec
     pack: CommandBase
     run: Callable[[Any], Any]
+    resume: Callable[[Any], Any] | None
 
 
 class CommandRegistry:
@@ -62,13 +64,18 @@ class CommandRegistry:
             there = self._entries.get(name)
             if there is not None and not isinstance(pack, type(there.pack)):
                 raise _conflict(name, there.pack, pack)
-            added[name] = _Entry(method.spec, pack, getattr(pack, attribute))
+            added[name] = _Entry(method.spec, pack, getattr(pack, attribute), _resumption(pack, method))
         for name, entry in tuple(self._entries.items()):
             if isinstance(pack, type(entry.pack)):
                 del self._entries[name], self._specs[name]
         self._packs.append(pack)
         self._entries.update(added)
         self._specs.update((name, added[name].spec) for name in added)
+
+    def resumes(self, name: str) -> bool:
+        """Returns whether the command ``name`` can be taken up again after a crash."""
+        entry = self._entries.get(name)
+        return entry is not None and entry.resume is not None
 
     def run(self, call: Call) -> CommandResult:
         """Runs a call that has passed every check.
@@ -79,7 +86,8 @@ class CommandRegistry:
         if entry is None:
             raise CommandNotFoundError(call.name)
         try:
-            result = entry.run(call.argument)
+            run = entry.resume if call.resumed and entry.resume is not None else entry.run
+            result = run(call.argument)
         except SystemExit as error:
             raise CommandError(f"Command {call.name!r} tried to exit the agent") from error
         return checked_result(call.name, result)
@@ -100,17 +108,32 @@ class CommandRegistry:
             try:
                 deadline = time.monotonic() + spec.timeout
                 identifier, peer = str(delivery.request.get("id", "")), delivery.request.get("peer")
-                delivery.call = call = Call(identifier, "", name, value, argument, spec, peer, deadline)
+                call = Call(identifier, "", name, value, argument, spec, peer, deadline)
+                outer, delivery.call = delivery.call, call
                 delivery.commands = lambda: self.specs
                 try:
                     return self.run(call)
                 except Exception as error:
                     log_crash(call, error)
                     raise
+                finally:
+                    delivery.call = outer
             finally:
-                delivery.call = None
                 if place is not None:
                     place.release()
+
+
+def _resumption(pack: CommandBase, method: CommandMethod[Any, Any]) -> Callable[[Any], Any] | None:
+    """Returns what takes the command up again, bound to ``pack``: what was marked, or an override of it."""
+    function = method.resume_function
+    if function is None:
+        return None
+    for base in type(pack).__mro__:
+        for attribute, value in vars(base).items():
+            if value is function:
+                bound = getattr(pack, attribute)
+                return bound if callable(bound) else None
+    return partial(function, pack)
 
 
 def _conflict(name: str, one: CommandBase, other: CommandBase) -> PluginConflictError:
