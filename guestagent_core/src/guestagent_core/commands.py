@@ -93,7 +93,11 @@ class CommandMethod(Generic[PackT, ArgumentT]):
         self.__doc__ = function.__doc__
 
     def resume(self, function: Callable[[PackT, ArgumentT], Result]) -> Callable[[PackT, ArgumentT], Result]:
-        """Marks ``function`` as the one that takes up a call which a crash of the agent interrupted."""
+        """Marks ``function`` as the one that takes up a call which a crash of the agent interrupted.
+
+        It is called with the same argument when the request comes again; ``context.call.resumed`` is true in it. How
+        far the first attempt came, it has to find out by itself. Without such a method the answer is an error.
+        """
         self.resume_function = function
         return function
 
@@ -152,7 +156,8 @@ def command(
         :class:`~guestagent_core.errors.InvalidArgumentError`. Without it, the method gets the value as it came.
     :param secret: the value is kept out of every log.
     :param parallel: the command only reads and may run beside others. All others run one at a time.
-    :param idempotent: running it twice does what running it once does. A parallel command is idempotent.
+    :param idempotent: running it twice does what running it once does, so that it is simply run again when a request
+        comes again after a crash. All others are journalled. A parallel command is idempotent.
     :param timeout: in seconds, from the moment the command may run.
     :param examples: values that the command accepts, for documentation and tests.
     :raises ValueError: the name or the time-out cannot be one.
