@@ -462,7 +462,7 @@ def test_the_reference_of_a_subcommand_has_its_options() -> None:
 def test_contributing_says_where_each_module_is() -> None:
     rows = [line for line in (ROOT / "CONTRIBUTING.md").read_text().splitlines() if line.startswith("| ")]
     named = set(re.findall(r"`(\w+)(?:\.py|/)`", "\n".join(rows)))
-    for name in ("guestagent_core", "guestagent_json", "guestagent_xen", "guestagent_commands_net"):
+    for name in sorted(folder.name for folder in ROOT.glob("guestagent_*")):
         package = ROOT / name / "src" / name
         modules = {path.stem for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
         missing = modules - named - {"__init__"}

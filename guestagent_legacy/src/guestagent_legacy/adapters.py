@@ -1,0 +1,157 @@
+"""Old exchanges and parsers in the form of today's.
+
+An old object is called as the old daemon called it: its request comes back to it as it handed it out, one request at a
+time, with text where today there are bytes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from guestagent_core.discovery import PARSERS, Catalogue, load
+
+from .old_plugins import JsonParser, XSComm
+
+if TYPE_CHECKING:
+    from guestagent_core import CommandRunner, Parser, Request, Response
+
+__all__ = ("OldExchange", "OldParser", "WaitingOldExchange", "adapted_exchange", "current_runner")
+
+_ORIGINAL = "guestagent_legacy.original"  # the key of the old object inside of today's mapping
+
+current_runner: ContextVar[CommandRunner | None] = ContextVar("guestagent_legacy_runner", default=None)
+"""What runs commands for the request that this thread works on."""
+
+
+def adapted_exchange(exchange: Any) -> OldExchange:
+    """Returns ``exchange`` in today's form."""
+    return WaitingOldExchange(exchange) if isinstance(exchange, XSComm) else OldExchange(exchange)
+
+
+class OldExchange:
+    """An exchange of today that consists of an old object with ``get_request`` and ``put_response``.
+
+    The old object is asked for the next request only when the last one is answered: until then many would hand out
+    the same one again.
+    """
+
+    def __init__(self, exchange: Any) -> None:
+        self._exchange = exchange
+        self._is_open = False
+
+    def get_request(self) -> Request | None:
+        """Returns the next request; ``id`` is the last part of its ``path`` if it has one."""
+        if self._is_open:
+            return None
+        request = self._exchange.get_request()
+        if request is None:
+            return None
+        self._is_open = True
+        return _wrapped_request(request)
+
+    def put_response(self, request: Request, response: Response) -> None:
+        """Gives the old object its own request back, and the answer with text."""
+        self._is_open = False
+        self._exchange.put_response(request[_ORIGINAL], _old_response(response))
+
+    def close(self) -> None:
+        """Closes the old object if it can be closed."""
+        close = getattr(self._exchange, "close", None)
+        if callable(close):
+            close()
+
+
+class WaitingOldExchange(OldExchange):
+    """An :class:`~guestagent_legacy.old_plugins.XSComm`, or what is derived from it: it knows when to be asked."""
+
+    def get_request(self) -> Request | None:
+        """Returns the next request; several may be open."""
+        request = self._exchange.get_request()
+        return None if request is None else _wrapped_request(request)
+
+    def wait(self, timeout: float | None) -> bool:
+        """Waits until there is something to do."""
+        return bool(self._exchange.wait(timeout))
+
+    def wake(self) -> None:
+        """Ends the wait."""
+        self._exchange.wake()
+
+    def discard(self, request: Request) -> None:
+        """Closes ``request`` without an answer."""
+        self._exchange.discard(request[_ORIGINAL])
+
+
+class OldParser:
+    """A parser of today that consists of an old object with ``parse_request``.
+
+    :param parser: the old object.
+    :param runner: what runs commands for this channel; the old registry finds it through the thread.
+    """
+
+    def __init__(self, parser: Any, runner: CommandRunner) -> None:
+        self._parser = parser
+        self._runner = runner
+        # Old parsers were never entered twice at a time; the one that stands for today's may be.
+        self._turn = None if type(parser) is JsonParser else threading.Lock()
+        self._errors: Parser | None = None
+
+    def parse_request(self, request: Request) -> Response | None:
+        """Returns the old object's answer."""
+        token = current_runner.set(self._runner)
+        try:
+            if self._turn is None:
+                return _wrapped_response(self._parser.parse_request(_old_request(request)))
+            with self._turn:
+                return _wrapped_response(self._parser.parse_request(_old_request(request)))
+        finally:
+            current_runner.reset(token)
+
+    def encode_error(self, code: int, message: str) -> Response:
+        """Returns an error as the old object encodes a result, or else as hosts of XenServer read it."""
+        encode = getattr(self._parser, "encode_result", None)
+        if callable(encode):
+            response = _wrapped_response(encode((code, message)))
+            if response is not None:
+                return response
+        if self._errors is None:
+            parser: Parser = load(Catalogue.installed().find(PARSERS, "json"))(self._runner)
+            self._errors = parser
+        return self._errors.encode_error(code, message)
+
+
+def _wrapped_request(request: Any) -> Request:
+    if not isinstance(request, Mapping):
+        return {_ORIGINAL: request}
+    wrapped = {**request, _ORIGINAL: request}
+    path = request.get("path")
+    if "id" not in wrapped and isinstance(path, str) and path.rstrip("/"):
+        wrapped["id"] = path.rstrip("/").rpartition("/")[2]
+    return wrapped
+
+
+def _old_request(request: Request) -> Any:
+    """Returns what an old exchange handed out, or a request of today's exchange in the old form."""
+    if _ORIGINAL in request:
+        return request[_ORIGINAL]
+    return {**request, "data": _text(request.get("data", "")), "path": str(request.get("id", ""))}
+
+
+def _wrapped_response(response: Any) -> Response | None:
+    if response is None:
+        return None
+    return {**response, _ORIGINAL: response} if isinstance(response, Mapping) else {_ORIGINAL: response}
+
+
+def _old_response(response: Response) -> Any:
+    """Returns the old parser's own object, or an answer of today's parser in the old form."""
+    if _ORIGINAL in response:
+        return response[_ORIGINAL]
+    return {**response, "data": _text(response.get("data", ""))}
+
+
+def _text(data: Any) -> Any:
+    return data.decode(errors="surrogateescape") if isinstance(data, (bytes, bytearray)) else data

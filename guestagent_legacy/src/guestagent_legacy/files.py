@@ -1,0 +1,58 @@
+"""Old configuration files: Python programs that are run with the old modules at hand."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+__all__ = ("FileFailedError", "is_test_mode", "run_configuration", "run_program")
+
+_log = logging.getLogger(__name__)
+
+
+class FileFailedError(Exception):
+    """The configuration file failed; the log says how."""
+
+
+def run_program(file: str, arguments: tuple[str, ...], namespace: dict[str, Any]) -> None:
+    """Runs a Python program as the main one; what it raises is passed on."""
+    sys.argv = [file, *arguments]
+    sys.path.insert(0, os.path.dirname(os.path.abspath(file)))
+    exec(compile(Path(file).read_bytes(), file, "exec"), namespace)  # noqa: S102 - the file is the configuration
+
+
+def run_configuration(file: str, arguments: tuple[str, ...]) -> dict[str, Any]:
+    """Runs a configuration file and returns its globals; SystemExit is success.
+
+    :raises FileFailedError: it raised anything else.
+    """
+    module = ModuleType("__main__")
+    module.__file__ = file
+    sys.modules["__main__"] = module
+    try:
+        run_program(file, arguments, vars(module))
+    except SystemExit:
+        pass
+    except Exception as error:
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            _log.error("[EXC] %s", line)
+        _log.error("failed to parse config file '%s'", file)
+        raise FileFailedError(f"failed to parse config file '{file}'") from error
+    return vars(module)
+
+
+def is_test_mode(namespace: dict[str, Any]) -> bool:
+    """Returns what the global ``test_mode`` of a configuration says.
+
+    :raises FileFailedError: it is neither a bool nor an int.
+    """
+    value = namespace.get("test_mode", False)
+    if not isinstance(value, int):
+        _log.error("'test_mode' must be a bool or an int, not %s", type(value).__name__)
+        raise FileFailedError(f"'test_mode' must be a bool or an int, not {type(value).__name__}")
+    return bool(value)

@@ -1,0 +1,111 @@
+"""The classes of the old module ``plugins``, done by today's parser and exchange, which are found by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from guestagent_core import CommandNotFoundError, CommandResult, ResponseTooLargeError
+from guestagent_core.discovery import EXCHANGES, PARSERS, Catalogue, load
+
+__all__ = ("JsonParser", "XSComm")
+
+
+class JsonParser:
+    """The parser of the XenServer and OpenStack hosts.
+
+    :param commands: what ``commands.init()`` returned, or anything with a ``run_command``.
+    :raises TypeError: it has none.
+    """
+
+    def __init__(self, commands: Any) -> None:
+        if not getattr(commands, "run_command", None):
+            raise TypeError("Command class has no 'run_command' method")
+        self._parser = load(Catalogue.installed().find(PARSERS, "json"))(_Runner(commands))
+
+    def parse_request(self, request: Mapping[str, Any]) -> Any:
+        """Runs the command that ``request["data"]`` asks for; returns the answer, ``{"data": text}``."""
+        return _texts(self._parser.parse_request(request))
+
+    def encode_result(self, result: tuple[Any, Any]) -> Any:
+        """Returns the answer that holds a code and a message."""
+        code, message = result
+        return _texts(self._parser.encode_error(code, message))
+
+
+class _Runner:
+    """What an old registry runs, for today's parser: "not found" is the registry's own exception."""
+
+    def __init__(self, commands: Any) -> None:
+        self._commands = commands
+
+    def run_command(self, name: str, value: Any = "", /) -> CommandResult:
+        try:
+            code, message = self._commands.run_command(name, value)
+        except CommandNotFoundError:
+            raise
+        except Exception as error:
+            unknown = getattr(self._commands, "CommandNotFoundError", None)
+            if isinstance(unknown, type) and isinstance(error, unknown):
+                raise CommandNotFoundError(name) from error
+            raise
+        return CommandResult(code, message)
+
+
+class XSComm:
+    """XenStore: requests are ``{"path": "data/host/ID", "data": text}``.
+
+    :param request_path: the folder of the requests.
+    :param response_path: the folder of the answers.
+    """
+
+    def __init__(self, request_path: str = "data/host", response_path: str = "data/guest") -> None:
+        self._folder = request_path.rstrip("/")
+        found = load(Catalogue.installed().find(EXCHANGES, "xenstore"))
+        self._exchange = found(found.Options(request_path=request_path, response_path=response_path))
+        self._handed_out: dict[str, Any] = {}  # today's requests by the path of the old ones
+
+    def get_request(self) -> Any:
+        """Returns the next request, None if there is none."""
+        request = self._exchange.get_request()
+        if request is None and self._exchange.wait(0):
+            request = self._exchange.get_request()
+        if request is None:
+            return None
+        old = {key: value for key, value in request.items() if key in ("id", "peer", "error")}
+        old["path"] = f"{self._folder}/{request['id']}"
+        if "data" in request:
+            old["data"] = request["data"].decode(errors="surrogateescape")
+        self._handed_out[old["path"]] = request
+        return old
+
+    def put_response(self, request: Any, response: Any) -> None:
+        """Removes the request and writes the answer, both or neither."""
+        try:
+            self._exchange.put_response(self._handed_out[request["path"]], response)
+        except ResponseTooLargeError:
+            raise  # a shorter answer follows
+        except Exception:
+            del self._handed_out[request["path"]]
+            raise
+        del self._handed_out[request["path"]]
+
+    def discard(self, request: Any) -> None:
+        """Removes the request."""
+        self._exchange.discard(self._handed_out.pop(request["path"]))
+
+    def wait(self, timeout: float | None) -> bool:
+        """Waits until there is something to do."""
+        return bool(self._exchange.wait(timeout))
+
+    def wake(self) -> None:
+        """Ends the wait."""
+        self._exchange.wake()
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._exchange.close()
+
+
+def _texts(response: Any) -> Any:
+    return {"data": response["data"].decode("ascii")}

@@ -1,0 +1,141 @@
+"""A XenStore without a hypervisor, and old configurations run against it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PATIENCE = 60.0  # seconds
+VENDOR = Path(__file__).parent / "vendor"
+
+
+def _stores() -> Any:
+    """The tests of XenStore have a store; conftest files cannot import one another."""
+    spec = importlib.util.spec_from_file_location("stores_of_xen", Path(__file__).parents[1] / "xen" / "conftest.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_xen = _stores()
+store_path, small_store = _xen.store_path, _xen.small_store
+
+
+def wait_until(condition: Callable[[], Any], what: str) -> Any:
+    deadline = time.monotonic() + PATIENCE
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"{what} did not come"
+        time.sleep(0.01)
+    return value
+
+
+class OldAgent:
+    """`guestagent-legacy` in a folder of its own, with the files of a vendor, below a root of its own."""
+
+    def __init__(self, folder: Path, store: Any) -> None:
+        self.folder = folder
+        self.store = store
+        self.root = folder / "root"
+        self.spool = folder / "spool"
+        for made in (self.root / "etc", self.spool / "in", self.spool / "out"):
+            made.mkdir(parents=True)
+        shutil.copytree(VENDOR, folder / "nova", ignore=shutil.ignore_patterns("__pycache__"))
+        self.config = folder / "nova" / "nova-agent.py"
+        self.log = folder / "agent.log"
+        self.environment = {
+            **os.environ,
+            "ACME_SPOOL": str(self.spool),
+            "XENSTORED_PATH": str(store.path) if store is not None else str(folder / "nothing"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        self.environment.pop("STATE_DIRECTORY", None)
+        self.environment.pop("RUNTIME_DIRECTORY", None)
+        self.processes: list[subprocess.Popen[str]] = []
+
+    def command(self, *words: object) -> list[str]:
+        (self.folder / "empty.toml").touch()
+        program = [
+            sys.executable,
+            "-W",
+            "error",
+            "-c",
+            "import sys; from guestagent_legacy.cli import main; sys.exit(main())",
+        ]
+        fixed = ["--root", str(self.root), "--config", str(self.folder / "empty.toml"), "-o", str(self.log)]
+        return [*program, *fixed, *map(str, words)]
+
+    def run(self, *words: object, **options: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*words),
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE,
+            **options,
+        )
+
+    def start(self, *words: object) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            self.command("-n", *words), env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        self.processes.append(process)
+        wait_until(lambda: "started" in self.logged() or process.poll() is not None, "the start")
+        return process
+
+    def stop(self, process: subprocess.Popen[str]) -> tuple[int, str, str]:
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=PATIENCE)
+        return process.returncode, out, err
+
+    def logged(self) -> str:
+        return self.log.read_text() if self.log.exists() else ""
+
+    def ask(self, name: str, value: Any = "", id: str = "3f1b0c3e-0000-0000-0000-000000000001") -> tuple[str, str]:
+        """Asks as a host does, through the store."""
+        return self.ask_raw(json.dumps({"name": name, "value": value}).encode(), id)
+
+    def ask_raw(self, data: bytes, id: str = "3f1b0c3e-0000-0000-0000-000000000001") -> tuple[str, str]:
+        answer = b"/local/domain/0/data/guest/" + id.encode()
+        self.store.tree.pop(answer, None)
+        self.write(f"data/host/{id}", data)
+        message = json.loads(wait_until(lambda: self.store.tree.get(answer), "the answer"))
+        assert f"/local/domain/0/data/host/{id}".encode() not in self.store.tree
+        return message["returncode"], message["message"]
+
+    def write(self, path: str, data: bytes) -> None:
+        import socket
+
+        content = f"/local/domain/0/{path}".encode() + b"\0" + data
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(os.fspath(self.store.path))
+            client.sendall(_xen.HEADER.pack(_xen.WRITE, 1, 0, len(content)) + content)
+            client.recv(4096)
+
+
+@pytest.fixture
+def old_agent(tmp_path: Path, small_store: Any) -> Iterator[OldAgent]:
+    agent = OldAgent(tmp_path, small_store)
+    yield agent
+    for process in agent.processes:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def wait() -> Callable[[Callable[[], Any], str], Any]:
+    return wait_until
