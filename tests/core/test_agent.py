@@ -286,3 +286,21 @@ def test_xenstore_is_a_default_channel_where_it_is_available(short_path: Path, a
         if available is None
         else []
     )
+
+
+def test_a_front_end_adds_channels_of_its_own(short_path: Path) -> None:
+    from guestagent_json import JsonParser
+
+    exchange = MemoryExchange()
+    agent = Agent(config(short_path), catalogue(), channels=())
+    agent.add_channel(ChannelConfig("files", "theirs"), exchange=lambda: exchange, parser=JsonParser)
+    agent.add_channel(ChannelConfig("no-such", "theirs too"), parser=JsonParser)
+    assert ["'no-such': not installed" in str(problem) for problem in agent.problems] == [True]
+    assert agent.store(ChannelConfig("any", store_options={"path": short_path})).list("") == []
+    assert agent.start()
+    try:
+        assert b'"returncode": "0"' in exchange.ask(b'{"name": "version"}').answer(timeout=30)
+        assert not (short_path / "run/guestagent/agent.sock").exists()
+    finally:
+        agent.stop()
+        agent.join()

@@ -18,6 +18,7 @@ from guestagent_core import (
     CommandResult,
     CommandRunner,
     CommandSpec,
+    Context,
     InvalidArgumentError,
     command,
 )
@@ -263,3 +264,24 @@ def test_a_command_that_runs_another_one_keeps_its_own_call() -> None:
     registry = CommandRegistry([Nested])
     registry.run_command("outer")
     assert seen == ["inner", "outer"]
+
+
+def test_a_pack_may_take_names_over() -> None:
+    class First(CommandBase):
+        @command("one")
+        def one(self, value: object) -> tuple[int, str]:
+            return 0, "first"
+
+        @command("two")
+        def two(self, value: object) -> tuple[int, str]:
+            return 0, "first"
+
+    class Second(CommandBase):
+        @command("one")
+        def one(self, value: object) -> tuple[int, str]:
+            return 0, "second"
+
+    registry = CommandRegistry([First])
+    registry.add(Second(Context()), replace=True)
+    assert registry.run_command("one") == (0, "second")
+    assert registry.run_command("two") == (0, "first")

@@ -7,7 +7,7 @@ import itertools
 import logging
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from typing import Any, cast
 
@@ -39,9 +39,19 @@ class Agent:
 
     Building it imports and checks all plugins that are on, but opens nothing. What fails is logged, told to the
     ``plugin_failed`` hook and kept in :attr:`problems`; the rest goes on.
+
+    :param catalogue: the plugins to choose from; default: what is installed.
+    :param channels: what to open in the place of the configuration's channels; a front end gives none, and adds its
+        own.
     """
 
-    def __init__(self, config: Config, catalogue: Catalogue | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        catalogue: Catalogue | None = None,
+        *,
+        channels: Iterable[ChannelConfig] | None = None,
+    ) -> None:
         self.config = config
         self.catalogue = catalogue or Catalogue.installed()
         self.places = config.agent.places()
@@ -59,7 +69,34 @@ class Agent:
         self._stopping = False
         self._load_hooks()
         self._load_packs()
-        self._channels = [channel for channel in map(self._load_channel, self._channel_configs()) if channel]
+        self._channels: list[_Channel] = []
+        for channel in self._channel_configs() if channels is None else channels:
+            self.add_channel(channel)
+
+    def add_channel(
+        self,
+        config: ChannelConfig,
+        *,
+        exchange: Callable[[], Exchange] | None = None,
+        parser: Callable[[ChannelRunner], Parser] | None = None,
+    ) -> None:
+        """Adds a channel to those that :meth:`start` opens; what cannot be loaded is reported, as when building.
+
+        :param exchange: builds the exchange, in the place of the plugin that ``config`` names.
+        :param parser: builds the parser.
+        """
+        try:
+            self._channels.append(self._load_channel(config, exchange, parser))
+        except GuestAgentError as error:
+            self._report(error)
+
+    def store(self, config: ChannelConfig) -> Store:
+        """Returns a store as the channel ``config`` gets it.
+
+        :raises GuestAgentError: it is not to be had.
+        """
+        build: Callable[[], Store] = self._store_part(config)
+        return build()
 
     def start(self, on_end: Callable[[], object] = lambda: None) -> bool:
         """Starts the hooks plugins, and each channel in a thread of its own; returns whether any channel is open.
@@ -189,26 +226,36 @@ class Agent:
                 self._report(error)
         return channels
 
-    def _load_channel(self, config: ChannelConfig) -> _Channel | None:
-        store = config.store
-        if store is None:
+    def _load_channel(
+        self,
+        config: ChannelConfig,
+        exchange: Callable[[], Exchange] | None,
+        parser: Callable[[ChannelRunner], Parser] | None,
+    ) -> _Channel:
+        where = f"channel {config.name!r}"
+        if exchange is None:
+            exchange = self._part(discovery.EXCHANGES, config.exchange, config.options, f"{where}: options")
+        store = self._store_part(config)
+        if parser is None:
+            table = config.parser_options
+            parser = self._part(discovery.PARSERS, config.parser, table, f"{where}: parser_options", ChannelRunner)
+        return _Channel(config, exchange, store, parser)
+
+    def _store_part(self, config: ChannelConfig) -> Callable[..., Any]:
+        name = config.store
+        if name is None:
             stores = [plugin.name for plugin in self.catalogue.plugins(discovery.STORES)]
-            store = config.exchange if config.exchange in stores else "files"
-        makers = []
-        try:
-            for group, name, table, key, positional in (
-                (discovery.EXCHANGES, config.exchange, config.options, "options", ()),
-                (discovery.STORES, store, config.store_options, "store_options", ()),
-                (discovery.PARSERS, config.parser, config.parser_options, "parser_options", (ChannelRunner,)),
-            ):
-                plugin = self.catalogue.find(group, name)
-                found = discovery.load(plugin)
-                makers.append(self._construct(plugin, found, positional, table, f"channel {config.name!r}: {key}"))
-                self._use(plugin)
-        except GuestAgentError as error:
-            self._report(error)
-            return None
-        return _Channel(config, *makers)
+            name = config.exchange if config.exchange in stores else "files"
+        return self._part(discovery.STORES, name, config.store_options, f"channel {config.name!r}: store_options")
+
+    def _part(
+        self, group: str, name: str, table: Mapping[str, Any], where: str, *positional: object
+    ) -> Callable[..., Any]:
+        """Finds and loads one part of a channel; returns what builds it."""
+        plugin = self.catalogue.find(group, name)
+        build = self._construct(plugin, discovery.load(plugin), positional, table, where)
+        self._use(plugin)
+        return build
 
     def _construct(
         self,

@@ -47,10 +47,12 @@ class CommandRegistry:
         for pack in packs:
             self.add(pack(context or Context()) if isinstance(pack, type) else pack)
 
-    def add(self, pack: CommandBase) -> None:
+    def add(self, pack: CommandBase, *, replace: bool = False) -> None:
         """Adds the commands of ``pack`` that are enabled; changes nothing if it raises PluginConflictError.
 
         A pack of a subclass takes the place of those of its bases, whichever comes first.
+
+        :param replace: whether it takes over names that others offer.
         """
         if any(isinstance(there, type(pack)) and type(there) is not type(pack) for there in self._packs):
             return
@@ -62,7 +64,7 @@ class CommandRegistry:
             if name in added:
                 raise PluginConflictError(_GROUP, name, f"offered twice by {_provider(type(pack))}")
             there = self._entries.get(name)
-            if there is not None and not isinstance(pack, type(there.pack)):
+            if there is not None and not replace and not isinstance(pack, type(there.pack)):
                 raise _conflict(name, there.pack, pack)
             added[name] = _Entry(method.spec, pack, getattr(pack, attribute), _resumption(pack, method))
         for name, entry in tuple(self._entries.items()):

@@ -8,7 +8,7 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -22,19 +22,30 @@ _log = logging.getLogger(__name__)
 _STUCK = 60.0  # seconds past its deadline after which a call counts as stuck
 
 
-def serve(agent: Agent, reopen_log: Callable[[], object] = lambda: None) -> int:
+def serve(
+    agent: Agent,
+    reopen_log: Callable[[], object] = lambda: None,
+    *,
+    on_ready: Callable[[], object] = lambda: None,
+    ignored: Iterable[int] = (),
+) -> int:
     """Runs ``agent`` until it is told to stop, or until its last channel has failed; returns the exit status.
 
     The first SIGTERM or SIGINT finishes what is running; the second kills its programs and ends at once with status 1.
     SIGHUP calls ``reopen_log``. A service manager that listens (sd_notify(3)) is told READY, RELOADING and STOPPING,
     and is sent the watchdog's sign of life unless a call is stuck. Must be called in the main thread.
+
+    :param on_ready: called once the channels are open.
+    :param ignored: further signals that are to do nothing; the programs of commands do not inherit that.
     """
     watchdog = _watchdog_interval()
-    with _events() as (next_event, end):
+    ignored = frozenset(ignored)
+    with _events(_SIGNALS | ignored) as (next_event, end):
         if not agent.start(on_end=end):
             _log.error("No channel is open, so the agent ends")
             agent.join()
             return 1
+        on_ready()
         _notify("READY=1")
         stopping = False
         next_ping = time.monotonic()
@@ -44,7 +55,9 @@ def serve(agent: Agent, reopen_log: Callable[[], object] = lambda: None) -> int:
                 next_ping = time.monotonic() + watchdog
             if event is None:
                 continue
-            if event == signal.SIGHUP:
+            if event in ignored:
+                _log.debug("Signal %d is ignored", event)
+            elif event == signal.SIGHUP:
                 _notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
                 reopen_log()
                 _log.info("SIGHUP: the log was reopened")
@@ -89,11 +102,11 @@ def pid_file(path: Path) -> Iterator[None]:
 # Signals
 
 _END = 0  # no signal has this number
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_SIGNALS = frozenset((signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
 
 
 @contextmanager
-def _events() -> Iterator[tuple[Callable[[float | None], int | None], Callable[[], object]]]:
+def _events(signals: Iterable[int]) -> Iterator[tuple[Callable[[float | None], int | None], Callable[[], object]]]:
     """Gives a function that waits for the next signal, `_END` or None after a time, and one that causes `_END`.
 
     Waiting for the bytes that signals leave behind gives their handlers nothing to do that could get in the way of what
@@ -103,7 +116,7 @@ def _events() -> Iterator[tuple[Callable[[float | None], int | None], Callable[[
     writer.setblocking(False)
     with reader, writer, selectors.DefaultSelector() as selector:
         selector.register(reader, selectors.EVENT_READ)
-        handlers = {number: signal.signal(number, _ignore) for number in _SIGNALS}
+        handlers = {number: signal.signal(number, _ignore) for number in signals}
         previous = signal.set_wakeup_fd(writer.fileno())
 
         def next_event(timeout: float | None) -> int | None:
