@@ -170,13 +170,15 @@ def test_a_wrong_configuration_is_named_by_file_and_key(folder: Path) -> None:
 
 def test_check_and_plugins_open_nothing(agent: RunningAgent, folder: Path) -> None:
     config = folder / "config.toml"
-    config.write_text(f'[[channel]]\nexchange = "local"\n[channel.options]\npath = "{agent.socket}"\n')
+    only_ours = "[agent]\ncommands = []\nhooks = []\n"  # whatever else is installed
+    config.write_text(f'{only_ours}[[channel]]\nexchange = "local"\n[channel.options]\npath = "{agent.socket}"\n')
     done = guestagent("check", "--config", str(config))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{config}: valid; 4 plugins with 2 commands are on\n"
     rows = json.loads(guestagent("plugins", "--json", "--config", str(config)).stdout)
     exchanges = {row["name"]: row["on"] for row in rows if row["group"] == "guestagent.exchanges"}
-    assert exchanges == {"local": "yes", "xenstore": "no"}
+    assert exchanges.pop("local") == "yes"
+    assert set(exchanges.values()) == {"no"}
     assert {row["on"] for row in rows if row["group"] == "guestagent.demos"} == {"yes"}
     assert agent.call("version").returncode == 0
 
