@@ -162,6 +162,10 @@ class Changes:
         self._socket = socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE)
         self._socket.bind((0, _GROUPS))
 
+    def fileno(self) -> int:
+        """Returns the descriptor that is readable when something has changed, for whoever waits for more than this."""
+        return self._socket.fileno()
+
     def wait(self, timeout: float) -> bool:
         """Returns whether something changed since the last call, or changes within ``timeout`` seconds."""
         readable, _, _ = select.select([self._socket], [], [], max(timeout, 0))

@@ -1,0 +1,149 @@
+"""Files that change together: staged beside their places, swapped in by renaming, and put back."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from .record import FileEntry
+
+__all__ = ("discard", "entry_for", "restore", "stage", "swap", "swapped")
+
+_SUFFIX = ".guestagent-new"  # no tool takes a hidden file of this name for a configuration
+
+
+def entry_for(path: str, place: Path, after: bytes | None, mode: int) -> FileEntry:
+    """Returns the entry for a file that is to hold ``after``, None to be removed.
+
+    A file that exists keeps its owner, and its mode less what ``mode`` does not allow.
+
+    :param path: as the guest sees it.
+    :param place: where it lies; a link there is followed, so that it stays.
+    """
+    real = os.path.realpath(place)
+    try:
+        descriptor = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return FileEntry(path, real, None, after, mode, mode)
+    with open(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        before = file.read()
+    old_mode = stat.S_IMODE(found.st_mode)
+    return FileEntry(path, real, before, after, old_mode, old_mode & mode, (found.st_uid, found.st_gid))
+
+
+def stage(entries: Iterable[FileEntry]) -> None:
+    """Writes every new content beside its place, and makes sure that it is on disk.
+
+    :raises OSError: there is no room, or the file system is read-only.
+    """
+    for entry in entries:
+        if entry.after is not None:
+            _write_beside(entry, entry.after, entry.mode_after)
+
+
+def swap(entries: Iterable[FileEntry]) -> None:
+    """Puts what was staged into place.
+
+    :raises OSError: it was not staged, or the file system refuses.
+    """
+    folders = set()
+    for entry in entries:
+        if entry.after is None:
+            with suppress(FileNotFoundError):
+                os.unlink(entry.place)
+        else:
+            os.rename(_beside(entry), entry.place)
+        folders.add(os.path.dirname(entry.place))
+    _sync(folders)
+
+
+def swapped(entries: Iterable[FileEntry]) -> bool:
+    """Returns whether any file is not what it was before."""
+    return any(_content(entry.place) != entry.before for entry in entries)
+
+
+def restore(entries: Iterable[FileEntry]) -> None:
+    """Puts every file back that is not what it was; what is as it was stays untouched.
+
+    :raises OSError: a file could not be put back, or somebody else changed it; all others have been tried.
+    """
+    folders = set()
+    problems: list[OSError] = []
+    for entry in entries:
+        try:
+            present = _content(entry.place)
+            if present == entry.before:
+                continue
+            if present != entry.after:
+                problems.append(OSError(f"{entry.path} was changed by somebody else meanwhile, and is left as it is"))
+                continue
+            if entry.before is None:
+                os.unlink(entry.place)
+            else:
+                _write_beside(entry, entry.before, entry.mode_before)
+                os.rename(_beside(entry), entry.place)
+            folders.add(os.path.dirname(entry.place))
+        except OSError as error:
+            problems.append(error)
+    _sync(folders)
+    discard(entries)
+    if problems:
+        raise problems[0]
+
+
+def discard(entries: Iterable[FileEntry]) -> None:
+    """Takes away what was staged and not swapped in."""
+    for entry in entries:
+        with suppress(OSError):  # it was not staged, or stays: it is hidden, and the next one replaces it
+            os.unlink(_beside(entry))
+
+
+def _beside(entry: FileEntry) -> str:
+    folder, name = os.path.split(entry.place)
+    return os.path.join(folder, f".{name}{_SUFFIX}")
+
+
+def _write_beside(entry: FileEntry, content: bytes, mode: int) -> None:
+    path = _beside(entry)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        if os.geteuid() == 0:
+            os.fchown(descriptor, *entry.owner)
+        os.fchmod(descriptor, mode)
+        _keep_labels(entry.place, descriptor)
+        os.fsync(descriptor)
+
+
+def _keep_labels(source: str, descriptor: int) -> None:
+    """Gives the new file the extended attributes of the old one, such as its SELinux label."""
+    with suppress(OSError):  # there is no old one, or the file system has none
+        for name in os.listxattr(source):
+            with suppress(OSError):
+                os.setxattr(descriptor, name, os.getxattr(source, name))
+
+
+def _content(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
+def _sync(folders: Iterable[str]) -> None:
+    for folder in folders:
+        with suppress(FileNotFoundError):
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
