@@ -138,6 +138,9 @@ class NetworkBackend(Protocol):
     priority: int
     """Of backends whose claims are equally strong, and below :attr:`Claim.MANAGES`, the one with the lowest number
     is taken."""
+    writes_resolv_conf: bool
+    """Whether the tool, or what it hands name servers to, looks after ``/etc/resolv.conf``. If not, and if no other
+    program does, it is written with the backend's files."""
 
     def probe(self, context: Context, nics: Sequence[Nic]) -> Mapping[str, Evidence]:
         """Returns what the tool holds of ``nics``, by name; an interface that it has nothing to do with is left out.
@@ -156,7 +159,7 @@ class NetworkBackend(Protocol):
         """Returns the files that differ once ``change`` is made, and no others. Pure.
 
         Of files that others share, nothing changes but what is about the interfaces of the change: comments, other
-        interfaces and keys that are not known stay. With ``change.partial`` the other IP version stays too.
+        interfaces and keys that are not known stay; of an interface that is ``partial`` the other IP version stays too.
 
         :raises guestagent_core.errors.InvalidArgumentError: the format cannot express it.
         :raises guestagent_core.errors.CommandError: a file cannot be understood; the text names it and the line.

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import TYPE_CHECKING
 
+from .bonds import MODES
 from .checks import (
     NetworkValueError,
     check_domain,
@@ -34,7 +35,7 @@ __all__ = (
     "Nic",
     "Route",
     "Vlan",
-    "merge_family",
+    "merge",
 )
 
 IPAddress: TypeAlias = "IPv4Address | IPv6Address"
@@ -43,16 +44,6 @@ IPNetwork: TypeAlias = "IPv4Network | IPv6Network"
 
 VERSIONS = (4, 6)
 """The versions of IP, as the classes of :mod:`ipaddress` call them."""
-
-_BOND_MODES = (
-    "balance-rr",
-    "active-backup",
-    "balance-xor",
-    "broadcast",
-    "802.3ad",
-    "balance-tlb",
-    "balance-alb",
-)  # the kernel's names, in the order of its numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +56,8 @@ class Nic:
     up: bool = False
     physical: bool = True
     """Whether it stands for a network card; false for bonds, bridges, VLANs, tunnels and the like."""
+    vif: int | None = None
+    """The number of the virtual interface by which a Xen host knows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +149,8 @@ class Bond:
             check_name(member)
         if len(set(self.members)) != len(self.members) or not self.members:
             raise NetworkValueError(f"A bond needs members, each once, not {', '.join(self.members) or 'none'}")
-        if self.mode not in _BOND_MODES:
-            raise NetworkValueError(f"{self.mode!r} is not a mode of bonds (known: {', '.join(_BOND_MODES)})")
+        if self.mode not in MODES:
+            raise NetworkValueError(f"{self.mode!r} is not a mode of bonds (known: {', '.join(MODES)})")
         for key, value in self.options:
             check_option(key, value)
         object.__setattr__(self, "options", tuple(sorted(self.options)))
@@ -168,14 +161,14 @@ class Interface:
     """How one interface is to be configured; with no addresses and no DHCP it is up and has none."""
 
     name: str
-    mac: str | None = None
-    """In lower case with colons; None where it does not matter, as for a VLAN."""
+    mac: str | None = field(default=None, compare=False)
+    """In lower case with colons: by which a card is known, and what a bond or a VLAN is given."""
     label: str | None = field(default=None, compare=False)
     """The host's name for the network; only a comment in what is generated."""
     addresses: tuple[IPInterface, ...] = ()
     """Addresses with the length of their network's prefix; of each IP version the first is the main one."""
     routes: tuple[Route, ...] = ()
-    """Default routes first."""
+    """Default routes first, in the order of metrics."""
     dns: Dns = Dns()
     mtu: int | None = None
     """None: left as it is."""
@@ -185,6 +178,8 @@ class Interface:
     """Whether router advertisements are listened to; None: left as it is."""
     link: Vlan | Bond | None = None
     """None: a network card."""
+    versions: tuple[int, ...] = VERSIONS
+    """The IP versions that this is about; everything of the others stays as it is."""
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -196,13 +191,18 @@ class Interface:
             if address.ip.is_unspecified or address.ip.is_multicast or address.ip.is_loopback:
                 raise NetworkValueError(f"{self.name}: {address} cannot be an address of an interface")
         check_mtu(self.mtu, self.name)
+        object.__setattr__(self, "versions", tuple(sorted(set(self.versions))))
+        if not self.versions or set(self.versions) - set(VERSIONS):
+            raise NetworkValueError(f"{self.name}: {self.versions!r} are not versions of IP")
+        if any(part.version not in self.versions for part in (*self.addresses, *self.routes)):
+            raise NetworkValueError(f"{self.name}: addresses and routes have to be of IPv{self.versions[0]} only")
         if isinstance(self.link, Vlan) and self.link.parent == self.name:
             raise NetworkValueError(f"{self.name} cannot be a VLAN of itself")
         if isinstance(self.link, Bond) and self.name in self.link.members:
             raise NetworkValueError(f"{self.name} cannot be a member of itself")
         # One order for everything, so that equal networks are equal values.
         addresses = sorted(dict.fromkeys(self.addresses), key=lambda address: address.version)
-        routes = sorted(dict.fromkeys(self.routes), key=lambda route: (route.version, not route.is_default))
+        routes = sorted(dict.fromkeys(self.routes), key=_place)
         object.__setattr__(self, "addresses", tuple(addresses))
         object.__setattr__(self, "routes", tuple(routes))
         seen: dict[tuple[IPNetwork, int | None], Route] = {}
@@ -211,6 +211,11 @@ class Interface:
             if other is not route:
                 kind = f"IPv{route.version} default routes" if route.is_default else f"routes to {route.destination}"
                 raise NetworkValueError(f"Multiple {kind} specified for {self.name}: {other.gateway}, {route.gateway}")
+
+    @property
+    def partial(self) -> bool:
+        """Whether it is about one IP version only."""
+        return self.versions != VERSIONS
 
     def addresses_of(self, version: int) -> tuple[IPInterface, ...]:
         """Returns the addresses of the IP version ``version``."""
@@ -236,8 +241,6 @@ class Change:
     interfaces: tuple[Interface, ...] = ()
     whole: bool = True
     """Whether interfaces that are not named are to lose their configuration."""
-    versions: tuple[int, ...] = VERSIONS
-    """The IP versions that the change is about; everything of the others stays as it is."""
     removed: tuple[str, ...] = ()
     """The names of interfaces that lose their configuration; of a whole set, known only once the machine is."""
     hostname: str | None = None
@@ -250,13 +253,8 @@ class Change:
         twice = [name for name in names if names.count(name) > 1 or name in self.removed]
         if twice:
             raise NetworkValueError(f"{twice[0]} is configured twice")
-        if not self.versions or set(self.versions) - set(VERSIONS):
-            raise NetworkValueError(f"{self.versions!r} are not versions of IP")
-        if self.whole and set(self.versions) != set(VERSIONS):
-            raise NetworkValueError("A whole set of interfaces is about all versions of IP")
         if self.hostname is not None:
             check_hostname(self.hostname)
-        object.__setattr__(self, "versions", tuple(sorted(set(self.versions))))
         masters = {
             member: interface.name
             for interface in self.interfaces
@@ -276,11 +274,6 @@ class Change:
         """Every interface that the change is about."""
         return (*(interface.name for interface in self.interfaces), *self.removed)
 
-    @property
-    def partial(self) -> bool:
-        """Whether it is about one IP version only."""
-        return self.versions != VERSIONS
-
     def only(self, names: Iterable[str]) -> Change:
         """Returns the part of the change that is about ``names``, without the host name."""
         kept = frozenset(names)
@@ -292,32 +285,46 @@ class Change:
         )
 
 
-def merge_family(current: Interface, wanted: Interface, versions: tuple[int, ...]) -> Interface:
-    """Returns ``current`` with what ``wanted`` says of the IP versions ``versions``.
+def _place(route: Route) -> tuple[int, bool, int]:
+    preference = (-1 if route.metric is None else route.metric) if route.is_default else 0
+    return route.version, not route.is_default, preference
 
-    Name servers and search domains, the MTU and the label are replaced only where ``wanted`` has some.
+
+def merge(current: Interface | None, wanted: Interface) -> Interface:
+    """Returns all of an interface that is ``current`` now, once ``wanted`` holds.
+
+    What ``wanted`` is not about stays: the other IP version, where it is about one. An MTU that it does not name stays
+    too, and so does an order not to listen to router advertisements; of an interface that is about one IP version, name
+    servers, search domains and the label stay as well where it has none.
     """
-    others = [version for version in VERSIONS if version not in versions]
+    if current is None:
+        return replace(wanted, versions=VERSIONS)
+    mtu = current.mtu if wanted.mtu is None else wanted.mtu
+    accept_ra = wanted.accept_ra
+    if accept_ra is None and (current.accept_ra is False or 6 not in wanted.versions):
+        accept_ra = current.accept_ra
+    if not wanted.partial:
+        return replace(wanted, mtu=mtu, accept_ra=accept_ra)
+    about = wanted.versions
 
-    def pick(part: str) -> tuple[object, ...]:
-        ours = (item for item in getattr(wanted, part) if item.version in versions)
-        return (*(item for item in getattr(current, part) if item.version in others), *ours)
+    def of(version: int) -> Interface:
+        return wanted if version in about else current
 
-    servers = [server for version in VERSIONS for server in _servers(current, wanted, version, versions)]
+    servers = [
+        server
+        for version in VERSIONS
+        for server in (version in about and wanted.dns.of(version)) or current.dns.of(version)
+    ]
     return replace(
         current,
         mac=wanted.mac or current.mac,
         label=wanted.label or current.label,
-        addresses=pick("addresses"),  # type: ignore[arg-type]  # picked by name
-        routes=pick("routes"),  # type: ignore[arg-type]
+        addresses=tuple(address for version in VERSIONS for address in of(version).addresses_of(version)),
+        routes=tuple(route for version in VERSIONS for route in of(version).routes_of(version)),
         dns=Dns(tuple(servers), wanted.dns.search or current.dns.search),
-        mtu=wanted.mtu or current.mtu,
-        dhcp4=wanted.dhcp4 if 4 in versions else current.dhcp4,
-        dhcp6=wanted.dhcp6 if 6 in versions else current.dhcp6,
-        accept_ra=wanted.accept_ra if 6 in versions and wanted.accept_ra is not None else current.accept_ra,
+        mtu=mtu,
+        dhcp4=of(4).dhcp4,
+        dhcp6=of(6).dhcp6,
+        accept_ra=accept_ra,
         link=wanted.link or current.link,
     )
-
-
-def _servers(current: Interface, wanted: Interface, version: int, versions: tuple[int, ...]) -> tuple[IPAddress, ...]:
-    return (version in versions and wanted.dns.of(version)) or current.dns.of(version)

@@ -1,0 +1,117 @@
+"""Who configures which interface: the backend whose tool holds it now, not whatever happens to be installed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from guestagent_core.discovery import Catalogue, load
+from guestagent_core.errors import CommandError, PluginError
+
+from .backends import BACKENDS, Claim, Evidence, NetworkBackend
+from .model import Bond, Change, Interface, Nic, Vlan
+
+if TYPE_CHECKING:
+    from guestagent_core import Context
+
+__all__ = ("assign", "complete", "installed_backends", "owners_of")
+
+_log = logging.getLogger(__name__)
+
+
+@lru_cache(maxsize=1)
+def installed_backends() -> dict[str, NetworkBackend]:
+    """Returns the backends that are installed, by name; one that cannot be loaded is left out, and logged."""
+    catalogue = Catalogue.installed()
+    backends: dict[str, NetworkBackend] = {}
+    for plugin in catalogue.plugins(BACKENDS):
+        try:
+            backends[plugin.name] = load(catalogue.find(BACKENDS, plugin.name))()
+        except PluginError as error:
+            _log.error("%s", error)
+        except Exception:
+            _log.exception("Network backend %s of %s cannot be built", plugin.name, plugin.package)
+    return backends
+
+
+def complete(change: Change, nics: Sequence[Nic], configured_before: Sequence[str] = ()) -> Change:
+    """Returns ``change`` with the interfaces that a whole set removes: the cards without a record, and what was
+    configured before by us and has no record any more. What stands for something else, as a bridge or a tunnel, stays.
+    """
+    if not change.whole:
+        return change
+    named = {interface.name for interface in change.interfaces}
+    used = {member for each in change.interfaces if isinstance(each.link, Bond) for member in each.link.members}
+    cards = [nic.name for nic in nics if nic.physical]
+    removed = dict.fromkeys((*change.removed, *cards, *configured_before))
+    return replace(change, removed=tuple(name for name in removed if name not in named and name not in used))
+
+
+def owners_of(
+    backends: Mapping[str, NetworkBackend], context: Context, nics: Sequence[Nic]
+) -> dict[str, dict[str, Evidence]]:
+    """Returns what each backend holds, by the name of the interface and that of the backend."""
+    found: dict[str, dict[str, Evidence]] = {nic.name: {} for nic in nics}
+    for name, backend in backends.items():
+        for interface, evidence in backend.probe(context, nics).items():
+            found.setdefault(interface, {})[name] = evidence
+    return found
+
+
+def assign(
+    change: Change,
+    backends: Mapping[str, NetworkBackend],
+    context: Context,
+    nics: Sequence[Nic],
+    named: str | None = None,
+) -> list[tuple[str, NetworkBackend, Change]]:
+    """Returns the part of ``change`` that each backend has to make.
+
+    :param named: the backend that the configuration names; it gets all of it.
+    :raises CommandError: nobody configures an interface, or two do; the text names them.
+    """
+    if named is not None:
+        if named not in backends:
+            known = ", ".join(backends) or "none"
+            raise CommandError(f"Network backend {named!r} is not installed (installed: {known})")
+        return [(named, backends[named], replace(change, hostname=None))]
+    here = {nic.name for nic in nics}
+    others = tuple(Nic(name, "", physical=False) for name in change.names if name not in here)
+    claims = owners_of(backends, context, (*nics, *others))
+    links = {interface.name: interface for interface in change.interfaces}
+    shares: dict[str, list[str]] = {}
+    for name in change.names:
+        owner = _owner(name, links, claims, backends)
+        if owner is not None:
+            shares.setdefault(owner, []).append(name)
+    return [(owner, backends[owner], change.only(names)) for owner, names in shares.items()]
+
+
+def _owner(
+    name: str,
+    wanted: Mapping[str, Interface],
+    claims: Mapping[str, Mapping[str, Evidence]],
+    backends: Mapping[str, NetworkBackend],
+) -> str | None:
+    found = claims.get(name, {})
+    managing = [backend for backend, evidence in found.items() if evidence.claim is Claim.MANAGES]
+    if len(managing) > 1:
+        both = " and ".join(f"{backend} ({found[backend].reason})" for backend in managing)
+        raise CommandError(f"{name} is managed by {both}; take it away from one, or name the backend to use")
+    strongest = max((evidence.claim for evidence in found.values()), default=None)
+    link = wanted[name].link if name in wanted else None
+    if link is not None and strongest in (None, Claim.COULD):
+        # Whoever has what it is made of.
+        below = link.parent if isinstance(link, Vlan) else link.members[0]
+        return _owner(below, wanted, claims, backends)
+    if strongest is None:
+        if name not in wanted:
+            return None  # nobody knows it: there is nothing to remove
+        looked = ", ".join(backends) or "none is installed"
+        raise CommandError(f"Nothing that configures {name} was found (network backends: {looked})")
+    busy = {backend for each in claims.values() for backend, e in each.items() if e.claim is Claim.MANAGES}
+    held = [backend for backend, evidence in found.items() if evidence.claim == strongest]
+    return min(held, key=lambda backend: (backend not in busy, backends[backend].priority, backend))

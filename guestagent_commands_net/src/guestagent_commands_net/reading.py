@@ -1,0 +1,80 @@
+"""Reading the files of a guest through a context, as snapshots of backends hold them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from .backends import FileState
+
+if TYPE_CHECKING:
+    from guestagent_core import Context
+
+__all__ = ("find_files", "program", "read_file", "read_text")
+
+_LARGEST = 4 << 20  # bytes; no file that configures a network is larger
+_FOLDERS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
+
+
+def read_file(context: Context, path: str) -> FileState | None:
+    """Returns the file at ``path``, None if there is none; a symbolic link is read through.
+
+    :raises OSError: it is there and cannot be read, or is larger than 4 MiB.
+    """
+    place = context.path(path, follow=False)
+    link = os.readlink(place) if place.is_symlink() else None
+    try:
+        with open(context.path(path), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                return None if link is None else FileState(b"", 0o644, link)
+            if status.st_size > _LARGEST:
+                raise OSError(f"{path} is larger than {_LARGEST} bytes")
+            return FileState(file.read(), stat.S_IMODE(status.st_mode), link)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None if link is None else FileState(b"", 0o644, link)
+
+
+def read_text(context: Context, path: str) -> str:
+    """Returns the text of the file at ``path``, empty if there is none or it cannot be read."""
+    try:
+        return context.path(path).read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def find_files(context: Context, pattern: str) -> list[str]:
+    """Returns the files whose paths in the guest fit ``pattern``, in their order; links out of the root are not
+    followed. Wildcards may stand anywhere; names that begin with a dot fit only a dot.
+    """
+    found = [""]
+    parts = [part for part in pattern.split("/") if part]
+    for part in parts:
+        following: list[str] = []
+        for folder in found:
+            if not any(character in part for character in "*?["):
+                following.append(f"{folder}/{part}")
+                continue
+            try:
+                names = sorted(os.listdir(context.path(folder or "/")))
+            except OSError:
+                continue
+            following += [
+                f"{folder}/{name}"
+                for name in names
+                if fnmatchcase(name, part) and (part.startswith(".") or not name.startswith("."))
+            ]
+        found = following
+    return [path for path in found if context.path(path).is_file()]
+
+
+def program(context: Context, *names: str) -> str | None:
+    """Returns the first of ``names`` that is installed as a program in the guest, None if none is."""
+    for name in names:
+        for folder in _FOLDERS:
+            place = context.path(f"{folder}/{name}")
+            if place.is_file() and os.access(place, os.X_OK):
+                return name
+    return None

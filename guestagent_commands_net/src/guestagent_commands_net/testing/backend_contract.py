@@ -1,0 +1,194 @@
+"""What every network backend has to keep."""
+
+from __future__ import annotations
+
+import builtins
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from ipaddress import ip_interface
+from pathlib import Path
+from typing import ClassVar, NoReturn
+
+import pytest
+
+from guestagent_commands_net.backends import FileChange, FileState, NetworkBackend, Plan, Snapshot, Step
+from guestagent_commands_net.model import Change, Interface, Nic, merge
+from guestagent_core import Context
+from guestagent_core.errors import InvalidArgumentError
+
+from .examples import Example, examples
+
+__all__ = ("NetworkBackendContract", "apply_changes")
+
+_NIC = Nic("eth0", "bc:76:4e:20:00:42")
+_NICS = (_NIC, *(Nic(f"eth{number}", f"bc:76:4e:20:01:0{number}") for number in range(1, 10)))
+
+
+def apply_changes(files: Mapping[str, FileState], changes: Iterable[FileChange]) -> dict[str, FileState]:
+    """Returns ``files`` once ``changes`` are made."""
+    after = dict(files)
+    for change in changes:
+        if change.content is None:
+            after.pop(change.path, None)
+        else:
+            after[change.path] = FileState(change.content, change.mode)
+    return after
+
+
+class NetworkBackendContract:
+    """The clauses of :class:`~guestagent_commands_net.backends.NetworkBackend`; a vendor's test gives the fixture
+    ``backend``: an object of it.
+    """
+
+    files: ClassVar[Mapping[str, str]] = {}
+    """Files that are there before, by their path: with other interfaces, with comments, with settings of somebody's
+    own, also for ``eth0``. The contract's interfaces are ``eth0``, ``bond7``, ``eth0.77`` and ``storage``."""
+    kept: ClassVar[tuple[str, ...]] = ()
+    """Lines, or parts of some, of :attr:`files` that have to be there after any change of ``eth0``."""
+    unsupported: ClassVar[frozenset[str]] = frozenset()
+    """Features of :func:`~guestagent_commands_net.testing.examples` that the format cannot express. Asking for one has
+    to be an error, not a configuration that lacks it."""
+    facts: ClassVar[Mapping[str, str]] = {}
+    """What ``gather`` would have found out by running programs."""
+
+    @pytest.fixture
+    def before(self) -> Snapshot:
+        return Snapshot({path: FileState(text.encode()) for path, text in self.files.items()}, self.facts, _NICS)
+
+    def test_it_is_a_backend(self, backend: NetworkBackend) -> None:
+        assert isinstance(backend, NetworkBackend), "a backend has the attributes and methods of NetworkBackend"
+        assert isinstance(backend.priority, int)
+
+    def test_nothing_is_done_for_nothing(self, backend: NetworkBackend, before: Snapshot) -> None:
+        assert backend.render(Change(whole=False), before) == ()
+
+    @pytest.mark.parametrize("example", examples(), ids=str)
+    @pytest.mark.parametrize("empty", [True, False], ids=["in an empty machine", "among other files"])
+    def test_what_is_written_is_read_back(
+        self, backend: NetworkBackend, before: Snapshot, example: Example, empty: bool
+    ) -> None:
+        snapshot = Snapshot(facts=self.facts, nics=_NICS) if empty else before
+        change = Change(self._with_members(example.interface), whole=False)
+        if example.features & self.unsupported:
+            with pytest.raises(InvalidArgumentError):
+                backend.render(change, snapshot)
+            return
+        old = {interface.name: interface for interface in backend.read(snapshot.files)}
+        after = apply_changes(snapshot.files, backend.render(change, snapshot))
+        found = {interface.name: interface for interface in backend.read(after)}
+        for interface in change.interfaces:
+            assert found.get(interface.name) == merge(old.get(interface.name), interface)
+        assert backend.render(change, replace(snapshot, files=after)) == (), "doing it again changes something"
+
+    @pytest.mark.parametrize("example", examples(), ids=str)
+    def test_others_keep_what_they_have(self, backend: NetworkBackend, before: Snapshot, example: Example) -> None:
+        if example.features & self.unsupported:
+            pytest.skip("this format cannot express it")
+        change = Change(self._with_members(example.interface), whole=False)
+        self._others_stay(backend, before, change)
+
+    def test_a_removed_interface_is_gone_and_no_other(self, backend: NetworkBackend, before: Snapshot) -> None:
+        example = next(each for each in examples() if "address" in each.features)
+        files = apply_changes(before.files, backend.render(Change((example.interface,), whole=False), before))
+        after = self._others_stay(
+            backend, replace(before, files=files), Change(whole=False, removed=("eth0",)), own_kept=False
+        )
+        assert all(interface.name != "eth0" for interface in backend.read(after))
+        assert backend.render(Change(whole=False, removed=("eth0",)), replace(before, files=after)) == ()
+
+    @pytest.mark.parametrize("version", [4, 6])
+    def test_one_version_is_changed_alone(self, backend: NetworkBackend, before: Snapshot, version: int) -> None:
+        needed = {"address", "address6", "default", "default6"}
+        if needed & self.unsupported:
+            pytest.skip("this format has one version of IP")
+        full = next(each.interface for each in examples() if each.features == needed)
+        files = apply_changes(before.files, backend.render(Change((full,), whole=False), before))
+        current = next(each for each in backend.read(files) if each.name == "eth0")
+        address = ip_interface("203.0.113.9/28" if version == 4 else "2001:db8:77::9/64")
+        for wanted in (
+            Interface("eth0", _NIC.mac, addresses=(address,), versions=(version,)),
+            Interface("eth0", _NIC.mac, versions=(version,)),
+        ):
+            change = Change((wanted,), whole=False)
+            after = self._others_stay(backend, replace(before, files=files), change)
+            assert next(each for each in backend.read(after) if each.name == "eth0") == merge(current, wanted)
+
+    def test_an_odd_label_is_no_line_of_its_own(self, backend: NetworkBackend, before: Snapshot) -> None:
+        interface = Interface("eth0", _NIC.mac, "x'\"\n$(reboot)\\", (ip_interface("192.0.2.42/24"),))
+        changes = backend.render(Change((interface,), whole=False), before)
+        after = apply_changes(before.files, changes)
+        assert not any(b"$(reboot)" in state.content for state in after.values())
+        assert next(each for each in backend.read(after) if each.name == "eth0").addresses == interface.addresses
+
+    def test_rendering_is_pure(
+        self, backend: NetworkBackend, before: Snapshot, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        change = Change((next(each for each in examples() if "address" in each.features).interface,), whole=False)
+        first = backend.render(change, before)  # what it imports, it may import now
+
+        def refuse(*arguments: object, **more: object) -> NoReturn:
+            raise AssertionError(f"a file was opened: {arguments}")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(builtins, "open", refuse)
+            patch.setattr(os, "open", refuse)
+            second = backend.render(change, before)
+            backend.plan(change, before, first)
+        assert first == second
+
+    @pytest.mark.parametrize("example", examples(), ids=str)
+    def test_the_plan_is_about_the_change_alone(
+        self, backend: NetworkBackend, before: Snapshot, example: Example
+    ) -> None:
+        if example.features & self.unsupported:
+            pytest.skip("this format cannot express it")
+        change = Change(self._with_members(example.interface), whole=False)
+        changes = backend.render(change, before)
+        plan = backend.plan(change, before, changes)
+        assert isinstance(plan, Plan)
+        assert plan.apply.after or plan.apply.before, "nothing makes the new files count"
+        assert plan.revert.after or plan.revert.before, "nothing makes the old files count again"
+        after = apply_changes(before.files, changes)
+        steps = [*self._steps(plan), *backend.validate(change, after, "/the/folder")]
+        for step in steps:
+            assert step.argv, "a step has no program"
+            assert all(type(word) is str and "\0" not in word for word in step.argv)
+            assert step.timeout > 0
+            assert step.interface in (None, *change.names), f"{step.argv} is about an interface that does not change"
+
+    def test_nothing_is_held_where_nothing_is_installed(self, backend: NetworkBackend, tmp_path: Path) -> None:
+        assert backend.probe(Context(root=tmp_path), _NICS) == {}
+        assert backend.read(backend.gather(Context(root=tmp_path), _NICS).files) == ()
+
+    def test_what_is_there_is_gathered(self, backend: NetworkBackend, before: Snapshot, tmp_path: Path) -> None:
+        for path, state in before.files.items():
+            place = tmp_path / path.lstrip("/")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(state.content)
+        found = backend.gather(Context(root=tmp_path), _NICS)
+        assert {path: state.content for path, state in found.files.items()} == {
+            path: state.content for path, state in before.files.items()
+        }
+
+    def _with_members(self, interface: Interface) -> tuple[Interface, ...]:
+        members = getattr(interface.link, "members", ())
+        macs = {nic.name: nic.mac for nic in _NICS}
+        return (*(Interface(name, macs[name]) for name in members), interface)
+
+    def _others_stay(
+        self, backend: NetworkBackend, before: Snapshot, change: Change, *, own_kept: bool = True
+    ) -> dict[str, FileState]:
+        after = apply_changes(before.files, backend.render(change, before))
+        others = [interface for interface in backend.read(before.files) if interface.name not in change.names]
+        found = {interface.name: interface for interface in backend.read(after)}
+        for interface in others:
+            assert found.get(interface.name) == interface, f"{interface.name} is another now"
+        everything = b"\n".join(state.content for state in after.values()).decode()
+        for text in self.kept if own_kept else ():
+            assert text in everything, f"lost: {text!r}"
+        return after
+
+    def _steps(self, plan: Plan) -> list[Step]:
+        sides = (plan.apply, plan.revert)
+        return [step for side in sides for step in (*side.before, *side.after, *side.harder)]
