@@ -1,6 +1,6 @@
-"""A worker that kills itself (-9) at the beginning of a step: ``killing_worker.py STATE_DIR STEP [what else to kill]``.
+"""A worker that kills itself (-9) at the beginning of a step: ``killing_worker.py STATE_DIR STEP [WHOM...]``.
 
-With ``watcher`` the dead-man switch is killed first, so that nobody is left; with ``stop`` the worker hangs instead.
+WHOM is ``watcher``, the dead-man switch, and ``agent=PID``, who are killed first; with ``stop`` the worker only hangs.
 """
 
 from __future__ import annotations
@@ -8,24 +8,30 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from guestagent_commands_net import worker
 from guestagent_commands_net.record import Folder
 
 
-def main(state_dir: str, step: str, *more: str) -> None:
+def main(state_dir: str, step: str, *whom: str) -> None:
     me = os.getpid()
 
     def enter(entered: str) -> None:
         if entered != step or os.getpid() != me:
             return
-        if "watcher" in more:
-            for child in Path(f"/proc/{me}/task/{me}/children").read_text().split():
-                os.kill(int(child), signal.SIGKILL)
-        os.kill(me, signal.SIGSTOP if "stop" in more else signal.SIGKILL)
+        victims = [int(word.partition("=")[2]) for word in whom if word.startswith("agent=")]
+        if "watcher" in whom:
+            victims += map(int, Path(f"/proc/{me}/task/{me}/children").read_text().split())
+        for victim in victims:
+            os.kill(victim, signal.SIGKILL)
+        os.kill(me, signal.SIGSTOP if "stop" in whom else signal.SIGKILL)
 
-    worker.work(Folder(Path(state_dir)), recovering=False, enter=enter)
+    folder = Folder(Path(state_dir))
+    with suppress(OSError):
+        os.write(os.open(folder.alive_path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC), b".")
+    worker.work(folder, recovering=False, enter=enter)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .record import Folder
 
-__all__ = ("Launcher", "launch", "run_worker")
+__all__ = ("Launcher", "launch", "run_worker", "worker_command")
 
 _START = 20.0  # seconds for a Python to start on a busy machine
 
@@ -39,8 +39,7 @@ def run_worker(
         os.mkfifo(folder.alive_path, 0o600)
     descriptor = os.open(folder.alive_path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        argv = [sys.executable, "-I", "-m", "guestagent_commands_net.worker", str(folder.path.parent)]
-        (launcher or launch)(context, [*argv, *(["--recover"] if recovering else [])])
+        (launcher or launch)(context, worker_command(folder.path.parent, recovering=recovering))
         if not _read(descriptor, min(until, time.monotonic() + _START)):
             raise CommandError("The process that changes the network did not start")
         while (said := _read(descriptor, until)) != b"":
@@ -48,6 +47,12 @@ def run_worker(
                 raise CommandTimeoutError("The change of the network was not finished in time; it goes on")
     finally:
         os.close(descriptor)
+
+
+def worker_command(state_dir: Path, *, recovering: bool = False) -> list[str]:
+    """Returns the command line of a worker; see :mod:`guestagent_commands_net.worker`."""
+    argv = [sys.executable, "-I", "-m", "guestagent_commands_net.worker", str(state_dir)]
+    return [*argv, "--recover"] if recovering else argv
 
 
 def launch(context: Context, argv: Sequence[str]) -> None:

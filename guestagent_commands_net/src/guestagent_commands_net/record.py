@@ -5,7 +5,8 @@ transaction's folder lie
 
 - ``record.json``: what is to be done, and what was there before; written once,
 - ``progress``: a line for each step that was begun,
-- ``last.json``: how the last transaction ended.
+- ``last.json``: how the last transaction ended,
+- ``replaced.json``: the record of the last one that was committed, with the files that it replaced.
 """
 
 from __future__ import annotations
@@ -148,6 +149,7 @@ class Folder:
         self.record_path = self.path / "record.json"
         self.progress_path = self.path / "progress"
         self.last_path = self.path / "last.json"
+        self.replaced_path = self.path / "replaced.json"
         self.lock_path = self.path / "lock"
         self.alive_path = self.path / "alive"
         self.check_path = self.path / "check"
@@ -198,9 +200,13 @@ class Folder:
     def end(self, outcome: Outcome) -> None:
         """Notes how the transaction ended, and forgets it."""
         write_file(self.last_path, json.dumps(outcome.to_json()).encode())
-        for path in (self.record_path, self.progress_path):
-            with suppress(FileNotFoundError):
-                path.unlink()
+        with suppress(FileNotFoundError):
+            if outcome.result == COMMITTED:
+                os.rename(self.record_path, self.replaced_path)
+            else:
+                self.record_path.unlink()
+        with suppress(FileNotFoundError):
+            self.progress_path.unlink()
         _sync_folder(self.path)
 
     def last(self) -> Outcome | None:

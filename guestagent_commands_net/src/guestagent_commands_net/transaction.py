@@ -39,7 +39,8 @@ STEPS = ("stage", "validate", "arm", "before", "swap", "apply", "verify", COMMIT
 WAYS_BACK = ("roll back", "rescue")
 
 _GENTLE = 1.0  # seconds that the gentle way gets before the harder one is tried
-_BACK = 15.0  # seconds for the kernel to be as it was
+_FORWARD = 15.0  # seconds for the kernel to be as wanted once the tool has done its work, harder steps included
+_BACK = 10.0  # seconds for the kernel to be as it was
 _LONGEST_STEP_BACK = 20.0  # seconds
 
 
@@ -101,7 +102,8 @@ class Transaction:
             self._set_hostname(self.record.hostname[1])
         self._run_all(apply.after)
         self._enter("verify")
-        left = self._settle(apply, self.record.until, self.record.expected)
+        until = min(time.monotonic() + _FORWARD, self.record.until)
+        left = self._settle(apply, until, self.record.expected)
         if left:
             raise _FailureError("; ".join(str(difference) for difference in left))
 
