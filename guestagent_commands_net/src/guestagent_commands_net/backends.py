@@ -165,10 +165,11 @@ class NetworkBackend(Protocol):
         :raises guestagent_core.errors.CommandError: a file cannot be understood; the text names it and the line.
         """
 
-    def read(self, files: Files) -> tuple[Interface, ...]:
+    def read(self, files: Files, nics: Sequence[Nic] = ()) -> tuple[Interface, ...]:
         """Returns the interfaces that ``files`` configure, in the order of names; what ``render`` wrote is read back
         as it was. Pure.
 
+        :param nics: the cards of the machine, where files know them by their MACs alone.
         :raises guestagent_core.errors.CommandError: a file cannot be understood; the text names it and the line.
         """
 

@@ -106,7 +106,7 @@ class Ifupdown:
         lines = state.content.decode(errors="replace").splitlines() if state else []
         return {line.partition("=")[0].strip() for line in lines if line.strip()}
 
-    def read(self, files: Files) -> tuple[Interface, ...]:
+    def read(self, files: Files, nics: Sequence[Nic] = ()) -> tuple[Interface, ...]:
         """Returns the interfaces that have stanzas of methods that are known here."""
         parsed = self.parse(files)
         names = {block.interface for file in parsed.values() for block in file.blocks if block.interface}

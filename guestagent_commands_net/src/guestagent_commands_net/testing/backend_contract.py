@@ -74,9 +74,9 @@ class NetworkBackendContract:
             with pytest.raises(InvalidArgumentError):
                 backend.render(change, snapshot)
             return
-        old = {interface.name: interface for interface in backend.read(snapshot.files)}
+        old = {interface.name: interface for interface in backend.read(snapshot.files, _NICS)}
         after = apply_changes(snapshot.files, backend.render(change, snapshot))
-        found = {interface.name: interface for interface in backend.read(after)}
+        found = {interface.name: interface for interface in backend.read(after, _NICS)}
         for interface in change.interfaces:
             assert found.get(interface.name) == merge(old.get(interface.name), interface)
         assert backend.render(change, replace(snapshot, files=after)) == (), "doing it again changes something"
@@ -94,7 +94,7 @@ class NetworkBackendContract:
         after = self._others_stay(
             backend, replace(before, files=files), Change(whole=False, removed=("eth0",)), own_kept=False
         )
-        assert all(interface.name != "eth0" for interface in backend.read(after))
+        assert all(interface.name != "eth0" for interface in backend.read(after, _NICS))
         assert backend.render(Change(whole=False, removed=("eth0",)), replace(before, files=after)) == ()
 
     @pytest.mark.parametrize("version", [4, 6])
@@ -104,7 +104,7 @@ class NetworkBackendContract:
             pytest.skip("this format has one version of IP")
         full = next(each.interface for each in examples() if each.features == needed)
         files = apply_changes(before.files, backend.render(Change((full,), whole=False), before))
-        current = next(each for each in backend.read(files) if each.name == "eth0")
+        current = next(each for each in backend.read(files, _NICS) if each.name == "eth0")
         address = ip_interface("203.0.113.9/28" if version == 4 else "2001:db8:77::9/64")
         for wanted in (
             Interface("eth0", _NIC.mac, addresses=(address,), versions=(version,)),
@@ -112,14 +112,14 @@ class NetworkBackendContract:
         ):
             change = Change((wanted,), whole=False)
             after = self._others_stay(backend, replace(before, files=files), change)
-            assert next(each for each in backend.read(after) if each.name == "eth0") == merge(current, wanted)
+            assert next(each for each in backend.read(after, _NICS) if each.name == "eth0") == merge(current, wanted)
 
     def test_an_odd_label_is_no_line_of_its_own(self, backend: NetworkBackend, before: Snapshot) -> None:
         interface = Interface("eth0", _NIC.mac, "x'\"\n$(reboot)\\", (ip_interface("192.0.2.42/24"),))
         changes = backend.render(Change((interface,), whole=False), before)
         after = apply_changes(before.files, changes)
         assert not any(b"$(reboot)" in state.content for state in after.values())
-        assert next(each for each in backend.read(after) if each.name == "eth0").addresses == interface.addresses
+        assert next(each for each in backend.read(after, _NICS) if each.name == "eth0").addresses == interface.addresses
 
     def test_rendering_is_pure(
         self, backend: NetworkBackend, before: Snapshot, monkeypatch: pytest.MonkeyPatch
@@ -180,8 +180,8 @@ class NetworkBackendContract:
         self, backend: NetworkBackend, before: Snapshot, change: Change, *, own_kept: bool = True
     ) -> dict[str, FileState]:
         after = apply_changes(before.files, backend.render(change, before))
-        others = [interface for interface in backend.read(before.files) if interface.name not in change.names]
-        found = {interface.name: interface for interface in backend.read(after)}
+        others = [interface for interface in backend.read(before.files, _NICS) if interface.name not in change.names]
+        found = {interface.name: interface for interface in backend.read(after, _NICS)}
         for interface in others:
             assert found.get(interface.name) == interface, f"{interface.name} is another now"
         everything = b"\n".join(state.content for state in after.values()).decode()

@@ -1,0 +1,349 @@
+"""netplan, which writes the files of systemd-networkd or NetworkManager."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from guestagent_core.errors import CommandError
+
+from .backends import Claim, Evidence, FileChange, FileState, Plan, Snapshot, Step, Steps
+from .model import Bond, Change, Interface, Nic, Vlan, merge
+from .netplan_files import dump, in_order, merged, parse, without_entries
+from .netplan_form import KINDS, KNOWN_KEYS, read_definitions, write_definition
+from .reading import find_files, program, read_file, read_text
+
+if TYPE_CHECKING:
+    from guestagent_core import Context
+
+    from .backends import Files
+
+__all__ = ("Netplan",)
+
+_OWN = "/etc/netplan/90-guestagent.yaml"
+_PREDECESSOR = "/etc/netplan/rackspace-cloud.yaml"
+_MODE = 0o600  # netplan warns of files that others can read
+_HEADER = """\
+# What the host wants, written by guestagent. Settings of your own below an interface stay, comments do not.
+"""
+_FIRST = "0-guestagent-"  # sorts before every name that netplan gives to a file for a pattern
+_LINKS = "/run/systemd/netif/links"
+_NETWORKS = "/run/systemd/network/10-netplan-"
+
+
+class Netplan:
+    """The backend ``netplan``.
+
+    Interfaces of the change are defined in a file of our own, and no longer in any other: netplan adds lists of several
+    files up, and would give an interface its old addresses beside the new ones. Keys that are not about addresses move
+    along. Nothing but ``netplan generate`` and the renderer's own way to reload is run: ``netplan apply`` takes every
+    interface of the machine down for a moment.
+    """
+
+    name = "netplan"
+    priority = 10
+    writes_resolv_conf = True
+
+    def probe(self, context: Context, nics: Sequence[Nic]) -> Mapping[str, Evidence]:
+        """Returns what netplan's files name, and what its renderer has in its hands because of them."""
+        if program(context, "netplan") is None:
+            return {}
+        files = self.gather(context, ()).files
+        if not files:
+            return {}
+        network = self._network(files)
+        renderers = _Renderers(context) if context.root == Path("/") else None
+        found: dict[str, Evidence] = {}
+        for nic in nics:
+            ids = [each for kind, each in _entries(network, nic.name, nics) if kind in KINDS] + _patterns(network, nic)
+            if not ids:
+                found[nic.name] = Evidence(Claim.COULD, "netplan is installed, and has files")
+                continue
+            manager = renderers.manager_of(nic, ids) if renderers else None
+            if manager is not None:
+                found[nic.name] = Evidence(Claim.MANAGES, f"{manager} has it by netplan's {ids[0]!r}")
+            else:
+                found[nic.name] = Evidence(Claim.CONFIGURED, f"netplan's files name it, by {ids[0]!r}")
+        return found
+
+    def gather(self, context: Context, nics: Sequence[Nic]) -> Snapshot:
+        """Returns netplan's files from all of its folders, and which renderers run."""
+        files: dict[str, FileState] = {}
+        for folder in ("/lib", "/usr/lib", "/run", "/etc"):
+            for path in find_files(context, f"{folder}/netplan/*.yaml"):
+                state = read_file(context, path)
+                if state is not None:
+                    files[path] = state
+        facts = {}
+        if context.root == Path("/"):
+            facts["networkd"] = "active" if context.path("/run/systemd/netif/state").exists() else "inactive"
+        return Snapshot(files, facts, tuple(nics))
+
+    def read(self, files: Files, nics: Sequence[Nic] = ()) -> tuple[Interface, ...]:
+        """Returns the interfaces that all files together define, without those that are known by a pattern only."""
+        return self._read(self._network(files), nics)
+
+    def _read(self, network: Mapping[str, Any], nics: Sequence[Nic]) -> tuple[Interface, ...]:
+        def name_of(kind: str, identifier: str, definition: Mapping[str, Any]) -> str | None:
+            return _name(kind, identifier, definition, nics)
+
+        try:
+            found = read_definitions(network, name_of, "netplan")
+        except ValueError as error:
+            raise CommandError(str(error)) from None
+        return tuple(sorted(found, key=lambda interface: interface.name))
+
+    def _network(self, files: Files) -> dict[str, Any]:
+        return merged([parse(path, _decoded(path, files[path])) for path in in_order(files)])
+
+    def render(self, change: Change, snapshot: Snapshot) -> tuple[FileChange, ...]:
+        """Returns the file of our own with the change's interfaces, and others without them."""
+        files = snapshot.files
+        network = self._network(files)
+        nics = snapshot.nics
+        own = parse(_OWN, _decoded(_OWN, files[_OWN])) if _OWN in files else {}
+        own = {kind: dict(value) if isinstance(value, dict) else value for kind, value in own.items()}
+        taken: set[tuple[str, str]] = set()
+        ids = {name: each for name, each in _ids(network, nics).items() if name not in change.removed}
+        for interface in change.interfaces:
+            if interface.link is None and _patterns(network, Nic(interface.name, interface.mac or "")):
+                ids[interface.name] = f"{_FIRST}{interface.name}"
+            ids.setdefault(interface.name, interface.name)
+        for name in change.removed:
+            taken |= set(_entries(network, name, nics))
+        for kind, identifier in taken:
+            (own.get(kind) or {}).pop(identifier, None)
+        for interface in change.interfaces:
+            entries = _entries(network, interface.name, nics)
+            current = self._current(network, entries, nics, interface)
+            wanted = merge(current, interface)
+            kind = _kind(wanted)
+            identifier = ids[interface.name]
+            if current == wanted and entries == [(kind, identifier)]:
+                continue
+            taken |= {*entries, (kind, identifier)}
+            for old_kind, old in entries:
+                (own.get(old_kind) or {}).pop(old, None)
+            own[kind] = own.get(kind) or {}
+            own[kind][identifier] = self._definition(network, entries, wanted, identifier, ids)
+        return tuple(self._changes(files, own, taken))
+
+    def _current(
+        self, network: Mapping[str, Any], entries: Sequence[tuple[str, str]], nics: Sequence[Nic], wanted: Interface
+    ) -> Interface | None:
+        if not entries:
+            return None
+        only = {kind: {each: network[kind][each] for k, each in entries if k == kind} for kind, _ in entries}
+        refs = {kind: {**(network.get(kind) or {}), **only.get(kind, {})} for kind in KINDS}
+        try:
+            return next((each for each in self._read(refs, nics) if each.name == wanted.name), None)
+        except CommandError:
+            if wanted.partial:
+                raise
+            return None
+
+    def _definition(
+        self,
+        network: Mapping[str, Any],
+        entries: Sequence[tuple[str, str]],
+        wanted: Interface,
+        identifier: str,
+        ids: Mapping[str, str],
+    ) -> dict[str, Any]:
+        before = merged([network[kind][each] or {} for kind, each in entries])
+        definition = {key: value for key, value in before.items() if key not in KNOWN_KEYS}
+        servers = before.get("nameservers")
+        definition.update(write_definition(wanted))
+        if isinstance(servers, dict) and "nameservers" not in definition:
+            others = {key: value for key, value in servers.items() if key not in ("addresses", "search")}
+            definition.update({"nameservers": others} if others else {})
+        if isinstance(wanted.link, Vlan):
+            definition["link"] = ids.get(wanted.link.parent, wanted.link.parent)
+        elif isinstance(wanted.link, Bond):
+            definition["interfaces"] = [ids.get(member, member) for member in wanted.link.members]
+        elif identifier != wanted.name and "match" not in definition:
+            definition["match"] = {"name": wanted.name}
+        return definition
+
+    def _changes(self, files: Files, own: Mapping[str, Any], taken: set[tuple[str, str]]) -> Iterable[FileChange]:
+        for path in in_order(files):
+            text = _decoded(path, files[path])
+            there = parse(path, text)
+            entries = {(kind, each) for kind, each in taken if each in (there.get(kind) or {})}
+            if path == _OWN or not entries:
+                continue
+            left = without_entries(path, text, entries)
+            if path == _PREDECESSOR and not set(parse(path, left)) - {"version", "renderer"}:
+                yield FileChange(path, None)
+                continue
+            # A file of the same name in /etc stands in for one that is not ours to change.
+            place = path if path.startswith("/etc/") else f"/etc/netplan/{path.rpartition('/')[2]}"
+            yield FileChange(place, left.encode(), _MODE if place != path else files[path].mode)
+        content = {"version": 2, **{key: value for key, value in own.items() if value not in ({}, None)}}
+        empty = not set(content) - {"version", "renderer"}
+        if empty and _OWN in files:
+            yield FileChange(_OWN, None)
+        elif not empty:
+            written = dump(content, _HEADER).encode()
+            if _OWN not in files or parse(_OWN, _decoded(_OWN, files[_OWN])) != parse(_OWN, written.decode()):
+                yield FileChange(_OWN, written, _MODE)
+
+    def validate(self, change: Change, staged: Files, folder: str) -> tuple[Step, ...]:
+        """Returns ``netplan generate``, which says the line and the column of a mistake."""
+        return (Step(("netplan", "generate", "--root-dir", folder), timeout=15),)
+
+    def plan(self, change: Change, snapshot: Snapshot, changes: Sequence[FileChange]) -> Plan:
+        """Returns ``netplan generate`` and what makes the renderer read its files again."""
+        after = dict(snapshot.files)
+        for each in changes:
+            after.pop(each.path, None)
+            if each.content is not None:
+                after[each.path] = FileState(each.content, each.mode)
+        old, new = self._network(snapshot.files), self._network(after)
+        before = {interface.name: interface for interface in self._read(old, snapshot.nics)}
+        wanted = list(change.interfaces)
+        gone = [before.get(name, Interface(name)) for name in change.removed]
+        back = [before[name] for name in change.names if name in before]
+        fresh = [interface for interface in wanted if interface.name not in before]
+        return Plan(
+            self._steps(new, wanted, gone, snapshot),
+            self._steps(old, back, fresh, snapshot),
+        )
+
+    def _steps(
+        self, network: Mapping[str, Any], there: Sequence[Interface], gone: Sequence[Interface], snapshot: Snapshot
+    ) -> Steps:
+        ids = _ids(network, snapshot.nics)
+        by_manager = [each for each in there if _renderer(network, each.name, snapshot.nics) == "NetworkManager"]
+        by_networkd = [each for each in there if each not in by_manager]
+        after = [Step(("netplan", "generate"), timeout=15)]
+        harder: list[Step] = []
+        if by_networkd or gone:
+            if snapshot.facts.get("networkd") == "inactive":
+                after.append(Step(("systemctl", "start", "systemd-networkd.service"), timeout=20))
+            else:
+                after.append(Step(("networkctl", "reload"), timeout=15))
+            harder += [Step(("networkctl", "reconfigure", each.name), each.name, timeout=15) for each in by_networkd]
+        if by_manager:
+            after.append(Step(("nmcli", "connection", "reload"), timeout=15))
+        for each in by_manager:
+            profile = f"netplan-{ids.get(each.name, each.name)}"
+            after.append(Step(("nmcli", "device", "reapply", each.name), each.name, timeout=15, check=False))
+            harder.append(Step(("nmcli", "connection", "up", profile, "ifname", each.name), each.name, timeout=30))
+        for each in gone:
+            # Whoever had it lets go of it, and leaves behind what it has put there.
+            if each.link is not None:
+                after.append(Step(("ip", "link", "delete", each.name), each.name, timeout=5, check=False))
+                continue
+            after.append(
+                Step(("ip", "addr", "flush", "dev", each.name, "scope", "global"), each.name, timeout=5, check=False)
+            )
+            after.append(Step(("ip", "link", "set", "dev", each.name, "down"), each.name, timeout=5, check=False))
+        if any(each.link is not None for each in there):
+            # Devices that are made of others: only here the whole of it is needed at times.
+            made = next(each.name for each in there if each.link is not None)
+            harder.append(Step(("netplan", "apply"), made, timeout=40))
+        return Steps((), tuple(after), tuple(harder))
+
+
+class _Renderers:
+    """What the running renderers say of interfaces."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._managed: dict[str, str] | None = None
+
+    def manager_of(self, nic: Nic, ids: Sequence[str]) -> str | None:
+        index = read_text(self._context, f"/sys/class/net/{nic.name}/ifindex").strip()
+        state = read_text(self._context, f"{_LINKS}/{index}") if index else ""
+        if any(f"NETWORK_FILE={_NETWORKS}{each}.network\n" in state for each in ids):
+            return "systemd-networkd"
+        if self._managed is None:
+            self._managed = self._ask_networkmanager()
+        return "NetworkManager" if self._managed.get(nic.name) in [f"netplan-{each}" for each in ids] else None
+
+    def _ask_networkmanager(self) -> dict[str, str]:
+        if not self._context.path("/run/NetworkManager").is_dir() or program(self._context, "nmcli") is None:
+            return {}
+        argv = ("nmcli", "--terse", "--escape", "no", "--fields", "DEVICE,CONNECTION", "device")
+        done = self._context.run(argv, timeout=10, check=False)
+        found = (line.partition(":") for line in done.stdout.decode(errors="replace").splitlines())
+        return {device: connection for device, _, connection in found if connection}
+
+
+def _decoded(path: str, state: FileState) -> str:
+    try:
+        return state.content.decode()
+    except UnicodeDecodeError:
+        raise CommandError(f"{path}: it is not UTF-8 text") from None
+
+
+def _kind(interface: Interface) -> str:
+    if isinstance(interface.link, Vlan):
+        return "vlans"
+    return "bonds" if isinstance(interface.link, Bond) else "ethernets"
+
+
+def _name(kind: str, identifier: str, definition: Mapping[str, Any], nics: Sequence[Nic]) -> str | None:
+    """The interface that a definition is about; None if it is a pattern, or of a card that is not here."""
+    if kind != "ethernets":
+        return identifier
+    match = definition.get("match")
+    if not isinstance(match, Mapping) or not match:
+        return identifier
+    renamed = definition.get("set-name")
+    if match.get("macaddress"):
+        mac = str(match["macaddress"]).lower()
+        here = next((nic.name for nic in nics if nic.mac == mac and nic.physical), None)
+        return here or (str(renamed) if renamed else None if nics else identifier)
+    if renamed:
+        return str(renamed)
+    name = match.get("name")
+    if isinstance(name, str) and not any(character in name for character in "*?[") and set(match) == {"name"}:
+        return name
+    return None
+
+
+def _entries(network: Mapping[str, Any], name: str, nics: Sequence[Nic]) -> list[tuple[str, str]]:
+    """The kinds and ids of the definitions that are about ``name`` and no other."""
+    return [
+        (kind, str(identifier))
+        for kind in KINDS
+        for identifier, definition in (network.get(kind) or {}).items()
+        if _name(kind, str(identifier), definition or {}, nics) == name
+    ]
+
+
+def _patterns(network: Mapping[str, Any], nic: Nic) -> list[str]:
+    """The ids of definitions that fit ``nic`` among others."""
+    found = []
+    for identifier, definition in (network.get("ethernets") or {}).items():
+        match = (definition or {}).get("match")
+        if not isinstance(match, Mapping) or "macaddress" in match or (definition or {}).get("set-name"):
+            continue
+        pattern = match.get("name")
+        exact = isinstance(pattern, str) and not any(character in pattern for character in "*?[")
+        if not (exact and set(match) == {"name"}) and (pattern is None or fnmatchcase(nic.name, str(pattern))):
+            found.append(str(identifier))
+    return found
+
+
+def _ids(network: Mapping[str, Any], nics: Sequence[Nic]) -> dict[str, str]:
+    """The ids of definitions by the name of the interface."""
+    found: dict[str, str] = {}
+    for kind in KINDS:
+        for identifier, definition in (network.get(kind) or {}).items():
+            name = _name(kind, str(identifier), definition or {}, nics)
+            if name is not None:
+                found.setdefault(name, str(identifier))
+    return found
+
+
+def _renderer(network: Mapping[str, Any], name: str, nics: Sequence[Nic]) -> str:
+    for kind, identifier in _entries(network, name, nics):
+        found = (network[kind][identifier] or {}).get("renderer") or (network.get(kind) or {}).get("renderer")
+        if found:
+            return str(found)
+    return str(network.get("renderer") or "networkd")
