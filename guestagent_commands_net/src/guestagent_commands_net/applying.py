@@ -60,11 +60,15 @@ def apply_change(
         settle_interrupted(folder, context, until, launcher)
         planned = plan(change, context, folder, until=until - TIME_TO_GO_BACK, backend=backend)
         if planned.record is None:
-            _log.info("The network is unchanged: %s", ", ".join(change.names) or "no interface")
+            _log.info("The network is unchanged: %s", _list(planned.unchanged))
             return planned
         _log.info("The network is changed: %s; unchanged: %s", _list(planned.different), _list(planned.unchanged))
         folder.begin(planned.record)
-        run_worker(folder, context, until, launcher=launcher)
+        try:
+            run_worker(folder, context, until, launcher=launcher)
+        except CommandError:
+            folder.forget_unless_begun()
+            raise
         settle_interrupted(folder, context, until, launcher)  # where the worker and its dead-man switch were killed
         outcome = folder.last()
     if outcome is None or outcome.id != planned.record.id:
@@ -81,6 +85,13 @@ def apply_change(
 def settle_interrupted(folder: Folder, context: Context, until: float, launcher: Launcher | None = None) -> None:
     """Ends a transaction that was interrupted, if there is one; one that still goes on is waited for."""
     if folder.open_transaction():
+        try:
+            folder.record()
+        except ValueError as error:
+            raise CommandError(
+                f"{error}. It tells of a change of the network that was interrupted; look after the network, and then"
+                " remove it"
+            ) from error
         run_worker(folder, context, until, recovering=True, launcher=launcher)
         outcome = folder.last()
         if outcome is not None:

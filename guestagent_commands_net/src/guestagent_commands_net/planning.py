@@ -147,8 +147,8 @@ def _share(
         *(without_configuration(removed) for removed in change.removed),
     )
     found = tuple(differences(expected, kernel)) if kernel else ()
-    before = {interface.name: interface for interface in backend.read(snapshot.files)}
-    new = {interface.name: interface for interface in backend.read(after)} if changes else before
+    before = {interface.name: interface for interface in backend.read(snapshot.files, nics)}
+    new = {interface.name: interface for interface in backend.read(after, nics)} if changes else before
     in_files = {each for each in change.names if before.get(each) != new.get(each)}
     touched = in_files | {difference.interface for difference in found if not difference.pending}
     part = change.only([each for each in change.names if each in touched])

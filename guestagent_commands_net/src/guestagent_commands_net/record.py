@@ -11,6 +11,7 @@ transaction's folder lie
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from binascii import a2b_base64, b2a_base64
@@ -174,8 +175,8 @@ class Folder:
             return Record.from_json(json.loads(self.record_path.read_bytes()))
         except FileNotFoundError:
             return None
-        except (KeyError, TypeError, IndexError) as error:
-            raise ValueError(f"{self.record_path}: {error!r} is missing or wrong") from error
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise ValueError(f"{self.record_path} cannot be read: {error}") from error
 
     def enter(self, step: str, *, durable: bool = False) -> None:
         """Notes that ``step`` begins; ``durable``: so that even a loss of power does not forget it."""
@@ -196,6 +197,16 @@ class Folder:
         except FileNotFoundError:
             return []
         return text.split("\n")[:-1]
+
+    def forget_unless_begun(self) -> None:
+        """Takes the record back if no worker has it in its hands, nor had it."""
+        with open(self.lock_path, "wb") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+            if not self.steps():
+                self.record_path.unlink(missing_ok=True)
 
     def end(self, outcome: Outcome) -> None:
         """Notes how the transaction ended, and forgets it."""

@@ -1,0 +1,222 @@
+"""``resetnetwork`` as a host asks for it: of an agent, with what is in the channel's store."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import re
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from tests.net import lab
+from tests.net.scenarios import IFUPDOWN, STATE, TOOLS, Guest, Tool, shown, wanted
+
+from guestagent_commands_net.commands import NetworkCommands, Options
+from guestagent_commands_net.record import Folder, Record
+from guestagent_commands_net.staging import entry_for
+from guestagent_core import CommandError, CommandRegistry, CommandResult, Context
+from guestagent_core.agent import Agent
+from guestagent_core.config import AgentConfig, Config
+from guestagent_core.testing import CommandPackContract
+
+HEAD = "auto lo\niface lo inet loopback\n"
+SOCKET = "/run/guestagent/agent.sock"
+MOST = 3 * 1024  # KiB; how much more memory an agent may have after resetnetwork
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    """A root with two cards and an ifupdown that has nothing to do yet."""
+    root, state = tmp_path / "root", tmp_path / "state"
+    state.mkdir()
+    for number in range(2):
+        for name, text in (("address", lab.mac_of(number)), ("type", "1")):
+            file = root / f"sys/class/net/eth{number}/{name}"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(f"{text}\n")
+    for path, text in (
+        ("etc/network/interfaces", HEAD),
+        ("usr/sbin/ifup", "#!/bin/false\n"),
+        ("etc/hostname", "old\n"),
+    ):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
+        (root / path).chmod(0o755)
+    return Context(root, Options(), state)
+
+
+class TestNetworkCommands(CommandPackContract):
+    pack = NetworkCommands
+    samples: ClassVar[Mapping[str, Any]] = {"resetnetwork": [wanted(10)]}
+
+    @pytest.fixture
+    def context(self, context: Context) -> Context:
+        return context
+
+
+def reset(context: Context, *records: dict[str, Any]) -> CommandResult:
+    return CommandRegistry([NetworkCommands], context).run_command("resetnetwork", list(records))
+
+
+def test_below_another_root_the_files_change_and_nothing_is_run(context: Context) -> None:
+    assert reset(context, wanted(10)) == (0, "")
+    text = (context.root / "etc/network/interfaces").read_text()
+    assert text.startswith(HEAD)
+    assert "address 10.9.0.10/24" in text
+    last = Folder(context.state_dir).last()
+    assert last is not None
+    assert (last.result, last.names) == ("committed", ("eth0",))
+    assert reset(context, wanted(10)) == (0, "")
+    assert Folder(context.state_dir).last() == last, "nothing was done the second time"
+
+
+def test_a_card_that_is_not_there_is_an_error_in_known_words(context: Context) -> None:
+    with pytest.raises(CommandError, match="Unknown interface MAC 02:00:00:00:01:07"):
+        reset(context, wanted(10, card=7))
+    assert (context.root / "etc/network/interfaces").read_text() == HEAD
+
+
+def test_no_record_is_no_order_to_remove_everything(context: Context) -> None:
+    reset(context, wanted(10))
+    before = (context.root / "etc/network/interfaces").read_text()
+    with pytest.raises(CommandError, match="left as it is"):
+        reset(context)
+    assert (context.root / "etc/network/interfaces").read_text() == before
+
+
+def test_two_do_not_change_the_network_at_once(context: Context) -> None:
+    folder = Folder(context.state_dir)
+    folder.path.mkdir()
+    with (folder.path / "planning").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(CommandError, match="Another change of the network is under way"):
+            reset(context, wanted(10))
+    assert reset(context, wanted(10)) == (0, "")
+
+
+def test_a_worker_that_cannot_be_started_is_an_error_and_changes_nothing(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python3")
+    with pytest.raises(CommandError, match="/nowhere/python3 could not be started"):
+        reset(context, wanted(10))
+    monkeypatch.undo()
+    assert (context.root / "etc/network/interfaces").read_text() == HEAD
+    assert reset(context, wanted(10)) == (0, "")
+
+
+def test_what_a_file_system_refuses_is_said(context: Context) -> None:
+    (context.root / "etc/network/.interfaces.guestagent-new").mkdir()  # in the way of what is staged
+    with pytest.raises(CommandError, match=r"stage: .*Now nothing was changed"):
+        reset(context, wanted(10))
+    assert (context.root / "etc/network/interfaces").read_text() == HEAD
+
+
+def test_an_agent_ends_at_its_start_what_was_interrupted(context: Context) -> None:
+    folder = Folder(context.state_dir)
+    entry = entry_for("/etc/hostname", context.root / "etc/hostname", b"new\n", 0o644)
+    folder.begin(Record("id", str(context.root), "another start", 0.0, (entry,)))
+    (context.root / "etc/hostname").write_text("new\n")
+    (context.root / "etc/network/.interfaces.guestagent-new").touch()
+    agent = Agent(Config(AgentConfig(context.root, state_dir=context.state_dir, hooks=("net",), commands=("!net",))))
+    agent.hooks.startup(agent)
+    end = time.monotonic() + 30
+    while folder.open_transaction():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert (context.root / "etc/hostname").read_text() == "old\n"
+
+
+def test_a_broken_record_does_not_keep_an_agent_from_starting(context: Context) -> None:
+    folder = Folder(context.state_dir)
+    folder.path.mkdir()
+    folder.record_path.write_text("?")
+    agent = Agent(Config(AgentConfig(context.root, state_dir=context.state_dir, hooks=("net",), commands=("!net",))))
+    agent.hooks.startup(agent)
+    with pytest.raises(CommandError, match=r"record\.json cannot be read"):
+        reset(context, wanted(10))
+
+
+class Served:
+    """An agent at work in a guest, asked over its local socket."""
+
+    def __init__(self, guest: Guest) -> None:
+        self.guest = guest
+        argv = f"{sys.executable} -I -m guestagent_core run --log-file /agent.log --pid-file /agent.pid"
+        guest.machine.run("sh", "-c", f"rm -f /agent.pid; {argv} >/dev/null 2>&1 &", check=True)
+        guest.machine.run("sh", "-c", f"until [ -S {SOCKET} ] && [ -s /agent.pid ]; do sleep 0.02; done", check=True)
+
+    def publish(self, *records: dict[str, Any], hostname: str = "") -> None:
+        self.guest.machine.run("rm", "-rf", f"{STATE}/store", check=True)
+        for record in records:
+            key = record["mac"].replace(":", "")
+            self.guest.machine.write(f"{STATE}/store/vm-data/networking/{key}", json.dumps(record))
+        if hostname:
+            self.guest.machine.write(f"{STATE}/store/vm-data/hostname", hostname)
+
+    def call(self, name: str = "resetnetwork") -> Any:
+        return self.guest.machine.python("-I", "-m", "guestagent_core", "call", name, "--timeout", "60")
+
+    def memory(self) -> int:
+        """Returns how much memory the agent has, in KiB."""
+        status = self.guest.machine.run("sh", "-c", "cat /proc/$(cat /agent.pid)/status").stdout
+        found = re.search(r"VmRSS:\s+(\d+) kB", status)
+        assert found is not None
+        return int(found[1])
+
+    def log(self) -> str:
+        return str(self.guest.machine.read("/agent.log"))
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("tool", TOOLS, ids=[tool.name for tool in TOOLS])
+def test_an_agent_answers_as_hosts_expect_and_stays_small(tool: Tool) -> None:
+    with Guest(tool) as guest:
+        agent = Served(guest)
+        agent.call("version")
+        before = agent.memory()
+        agent.publish(wanted(10), hostname="reset-name")
+        done = agent.call()
+        assert (done.returncode, done.stdout, done.stderr) == (0, "\n", "")
+        assert guest.state() == shown(10)
+        assert guest.machine.run("hostname").stdout == "reset-name\n"
+        assert agent.memory() - before <= MOST, (before, agent.memory())
+        assert agent.call().returncode == 0
+        assert "The network is unchanged: eth0, eth1, eth2" in agent.log()
+        agent.publish()
+        done = agent.call()
+        assert done.returncode == 1
+        assert "the network is left as it is" in done.stderr
+        assert guest.state() == shown(10)
+
+
+@pytest.mark.real
+def test_the_worker_goes_on_when_the_agent_is_killed() -> None:
+    with Guest(IFUPDOWN, dad=True) as guest:
+        agent = Served(guest)
+        agent.publish(wanted(10))
+        # With detection of duplicates there is time to kill the agent in the midst of it.
+        asking = guest.machine.start(sys.executable, "-I", "-m", "guestagent_core", "call", "resetnetwork")
+        guest.machine.run("sh", "-c", f"until grep -q apply {STATE}/net/progress 2>/dev/null; do sleep 0.02; done")
+        guest.machine.run("sh", "-c", "kill -9 $(cat /agent.pid)", check=True)
+        asking.communicate(timeout=60)
+        guest.machine.run("flock", f"{STATE}/net/lock", "true", check=True)
+        assert guest.state() == shown(10), guest.last()
+        assert Served(guest).call().returncode == 0
+
+
+@pytest.mark.real
+def test_a_starting_agent_takes_back_what_nobody_ended() -> None:
+    with Guest(IFUPDOWN) as guest:
+        guest.apply(wanted(10))
+        guest.kill_at("apply", "agent", "watcher", records=[wanted(20)])
+        assert guest.state() != shown(10)
+        agent = Served(guest)
+        agent.publish(wanted(10))
+        assert agent.call().returncode == 0, "it waits for the way back"
+        assert guest.state() == shown(10)
+        assert "A change of the network was interrupted" in agent.log()
