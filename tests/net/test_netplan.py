@@ -122,9 +122,8 @@ def test_an_interface_moves_to_our_file_with_what_is_not_about_addresses() -> No
 
 
 def test_a_pattern_that_fits_the_card_does_not_win() -> None:
-    files = {
-        "/etc/netplan/90-default.yaml": "network: {version: 2, ethernets: {all-eth: {match: {name: eth*}, dhcp4: true}}}\n"
-    }
+    pattern = "network: {version: 2, ethernets: {all-eth: {match: {name: eth*}, dhcp4: true}}}"
+    files = {"/etc/netplan/90-default.yaml": pattern}
     found = rendered(Change((Interface("eth0", dhcp4=True),), whole=False), files, CARDS)
     assert list(found) == [OWN]
     (identifier,) = yaml.safe_load(found[OWN] or "")["network"]["ethernets"]
@@ -190,7 +189,7 @@ def test_only_the_lines_of_an_entry_are_cut_out(entries: set[str]) -> None:
         "{network: {version: 2, ethernets: {eth0: {dhcp4: true}, eth1: {dhcp4: true}}}}",
         "network:\n  ethernets: {eth0: {dhcp4: true},\n    eth1: {dhcp4: true}}\n  version: 2",
         "network:\n  ethernets:\n    eth0: &a\n      dhcp4: true\n    eth1: *a\n  version: 2\n",
-        "network:\n  version: 2\n  ethernets:\n    eth1:\n      dhcp4: true\n    eth0:\n      addresses:\n      - 10.0.0.1/8",
+        "network:\n  version: 2\n  ethernets:\n    eth1:\n      dhcp4: true\n    eth0:\n      match:\n        name: x",
         "network:\n  version: 2\n  ethernets:\n    eth1: {dhcp4: true}\n    eth0: {}",
     ],
 )

@@ -153,6 +153,7 @@ class Bond:
             raise NetworkValueError(f"{self.mode!r} is not a mode of bonds (known: {', '.join(MODES)})")
         for key, value in self.options:
             check_option(key, value)
+        object.__setattr__(self, "members", tuple(sorted(self.members)))
         object.__setattr__(self, "options", tuple(sorted(self.options)))
 
 
