@@ -98,7 +98,10 @@ class Machine:
             if self._process.poll() is not None or time.monotonic() > end:
                 raise AssertionError(f"the machine did not start: {(self.work / 'console').read_text()}")
             time.sleep(0.01)
-        self.leader = int(children.read_text().split()[0])
+        leader = int(children.read_text().split()[0])
+        while Path(f"/proc/{leader}/comm").read_text().strip() not in ("systemd", "bash"):
+            time.sleep(0.005)  # it is still making itself at home
+        self.leader = leader
 
     def _wire(self, interfaces: int) -> None:
         """Lays the cables; the other ends are on a bridge in a network that a sleeping process keeps."""

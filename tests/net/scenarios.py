@@ -24,6 +24,8 @@ class Tool:
     """What has to be run once the machine is there."""
     watched: str = "/etc"
     """The folder whose files are to be old or new."""
+    spoil: str = "false"
+    """A command after which the tool refuses the files, by a mistake that is not ours."""
     liars: tuple[str, ...] = ()
     """The programs that apply a configuration, which a test may replace."""
 
@@ -34,6 +36,7 @@ IFUPDOWN = Tool(
     {"/etc/network/interfaces": INTERFACES_HEAD},
     "ifup -a",
     "/etc/network",
+    "echo 'iface eth9 inet statik' >> /etc/network/interfaces",
     ("/usr/sbin/ifup",),
 )
 NETPLAN = Tool(
@@ -43,6 +46,7 @@ NETPLAN = Tool(
     "systemctl stop NetworkManager; systemctl mask NetworkManager; netplan generate;"
     " systemctl enable --now systemd-networkd",
     "/etc/netplan",
+    "umask 077; echo '{network: {version: 2, ethernets: {eth9: {optional: maybe}}}}' > /etc/netplan/10-user.yaml",
     ("/usr/bin/networkctl",),
 )
 NETWORK_MANAGER = Tool(
@@ -51,9 +55,11 @@ NETWORK_MANAGER = Tool(
     {"/etc/NetworkManager/conf.d/lab.conf": "[main]\nno-auto-default=*\n"},
     "nmcli -w 20 networking on && for i in 0 1 2; do nmcli device set eth$i managed yes || true; done",
     "/etc/NetworkManager/system-connections",
+    "cd /etc/NetworkManager/system-connections; for f in *eth0*; do"
+    " printf '\n[ethernet]\nwake-on-lan=maybe\n' >> $f; done",
     ("/usr/bin/nmcli",),
 )
-TOOLS = (IFUPDOWN,)
+TOOLS = (IFUPDOWN, NETPLAN)
 
 
 def wanted(number: int, *, card: int = 0, gateway: bool = True, **more: Any) -> dict[str, Any]:

@@ -65,6 +65,20 @@ def test_interfaces_come_and_go_and_the_others_are_not_touched(guest: Guest) -> 
     assert deleted.lines == []
 
 
+def test_what_the_tool_rejects_changes_nothing(guest: Guest) -> None:
+    guest.apply(wanted(10))
+    guest.machine.run("sh", "-ec", guest.tool.spoil, check=True)
+    files = guest.files()
+    with lab.Deletions(guest.machine, "eth0") as deleted:
+        done = guest.net("apply", wanted(20))
+    assert done.returncode == 1
+    assert "The network was not changed: validate: " in done.stderr
+    assert "Now nothing was changed" in done.stderr
+    assert deleted.lines == []
+    assert guest.state() == shown(10)
+    assert guest.files() == files
+
+
 def test_what_the_tool_accepts_and_does_not_apply_is_found_out_and_put_back(guest: Guest) -> None:
     guest.apply(wanted(10))
     files = guest.files()
