@@ -154,7 +154,7 @@ class Machine:
     def command(self, *argv: str) -> list[str]:
         """Returns the command line that runs ``argv`` in the machine and nowhere else."""
         refuse_this_machine(self.leader)
-        return ["nsenter", f"--target={self.leader}", "--all", "--wd=/", "--", *argv]
+        return ["nsenter", f"--target={self.leader}", "--all", "--wd", "--", *argv]
 
     def python(self, *arguments: str, **options: Any) -> Any:
         """Runs the Python of the tests in the machine."""

@@ -55,11 +55,10 @@ NETWORK_MANAGER = Tool(
     {"/etc/NetworkManager/conf.d/lab.conf": "[main]\nno-auto-default=*\n"},
     "nmcli -w 20 networking on && for i in 0 1 2; do nmcli device set eth$i managed yes || true; done",
     "/etc/NetworkManager/system-connections",
-    "cd /etc/NetworkManager/system-connections; for f in *eth0*; do"
-    " printf '\n[ethernet]\nwake-on-lan=maybe\n' >> $f; done",
+    "for f in /etc/NetworkManager/system-connections/*eth0*; do printf '\\n[802-1x]\\neap=maybe\\n' >> $f; done",
     ("/usr/bin/nmcli",),
 )
-TOOLS = (IFUPDOWN, NETPLAN)
+TOOLS = (IFUPDOWN, NETPLAN, NETWORK_MANAGER)
 
 
 def wanted(number: int, *, card: int = 0, gateway: bool = True, **more: Any) -> dict[str, Any]:

@@ -6,22 +6,17 @@ from collections.abc import Iterator
 
 import pytest
 from tests.net import lab
-from tests.net.scenarios import STATE, TOOLS, Guest, Tool, shown, wanted
+from tests.net.scenarios import TOOLS, Guest, shown, wanted
 
-from guestagent_commands_net.transaction import STEPS
-
-pytestmark = [
-    pytest.mark.real,
-    pytest.mark.parametrize("tool", TOOLS, ids=[tool.name for tool in TOOLS], scope="module"),
-]
+pytestmark = pytest.mark.real
 CHANGED = "changed: eth0\nunchanged: eth1, eth2\n"
 UNCHANGED = "unchanged: eth0, eth1, eth2\n"
 NOTHING: tuple[set[str], set[str]] = (set(), set())
 
 
-@pytest.fixture
-def guest(tool: Tool) -> Iterator[Guest]:
-    with Guest(tool) as made:
+@pytest.fixture(params=TOOLS, ids=[tool.name for tool in TOOLS])
+def guest(request: pytest.FixtureRequest) -> Iterator[Guest]:
+    with Guest(request.param) as made:
         yield made
 
 
@@ -101,28 +96,3 @@ def test_what_the_tool_accepts_and_does_not_apply_is_found_out_and_put_back(gues
     assert "the old" in done.stderr
     assert guest.state() == shown(10)
     assert guest.files() == files
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_whoever_is_killed_the_old_or_the_new_is_there(guest: Guest, step: str) -> None:
-    guest.apply(wanted(10))
-    old = guest.files()
-    # The worker alone: the agent sees it, and the dead-man switch has ended it by then.
-    guest.kill_at(step, records=[wanted(20)])
-    committed = step == "committed"
-    assert guest.state() == shown(20 if committed else 10), guest.last()
-    assert (guest.files() == old) is not committed
-    guest.apply(wanted(10))
-    assert guest.files() == old
-    # The agent too; and then everybody, so that the next start has to end it.
-    guest.kill_at(step, "agent", records=[wanted(20)])
-    if STEPS.index(step) > STEPS.index("arm"):
-        assert guest.state() == shown(20 if committed else 10), guest.last()
-    guest.recover()
-    assert guest.state() == shown(20 if committed else 10), guest.last()
-    guest.apply(wanted(10))
-    guest.kill_at(step, "agent", "watcher", records=[wanted(20)])
-    guest.recover()
-    assert guest.state() == shown(20 if committed else 10), guest.last()
-    assert (guest.files() == old) is not committed
-    assert guest.machine.run("test", "-e", f"{STATE}/net/record.json").returncode == 1
