@@ -296,7 +296,9 @@ def test_the_tutorial_can_be_followed(environment: Environment, folder: Path, tm
     ids=lambda page: str(page.relative_to(DOCS)),
 )
 def test_the_page_can_be_followed(environment: Environment, folder: Path, tmp_path: Path, page: Path) -> None:
-    see(environment, tmp_path / "beside", "guestagent_core", "guestagent_json")
+    # A comment in the page says what it expects beside these.
+    more = re.findall(r"^\.\. installed: (\w+)$", page.read_text(), re.MULTILINE)
+    see(environment, tmp_path / "beside", "guestagent_core", "guestagent_json", *more)
     reader = Reader(environment, folder)
     reader.use_the_tested_guestagent()
     try:
