@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,7 +84,7 @@ class Ifupdown:
         if found is None:
             return
         files[path] = found
-        for pattern, is_folder in included(InterfacesFile(path, _decoded(path, found.content))):
+        for pattern, is_folder in included(_parsed(path, found.content)):
             if not is_folder:
                 listed = find_files(context, pattern)
             else:
@@ -98,7 +99,7 @@ class Ifupdown:
         :raises CommandError: one cannot be understood.
         """
         paths = sorted((path for path in files if path != self.state), key=lambda path: (path != _MAIN, path))
-        return {path: InterfacesFile(path, _decoded(path, files[path].content)) for path in paths}
+        return {path: _parsed(path, files[path].content).copy() for path in paths}
 
     def brought_up(self, files: Files) -> set[str]:
         """Returns the interfaces, and aliases, that the tool remembers to have brought up."""
@@ -109,7 +110,7 @@ class Ifupdown:
     def read(self, files: Files, nics: Sequence[Nic] = ()) -> tuple[Interface, ...]:
         """Returns the interfaces that have stanzas of methods that are known here."""
         parsed = self.parse(files)
-        names = {block.interface for file in parsed.values() for block in file.blocks if block.interface}
+        names = {name for file in parsed.values() for name in file.names()}
         found = (self._read_one(parsed, name) for name in sorted(names))
         return tuple(interface for interface in found if interface is not None)
 
@@ -212,9 +213,10 @@ class Ifupdown:
         )
 
 
-def _decoded(path: str, content: bytes) -> str:
+@lru_cache(maxsize=8)  # each step of a change asks for the same files
+def _parsed(path: str, content: bytes) -> InterfacesFile:
     try:
-        return content.decode()
+        return InterfacesFile(path, content.decode())
     except UnicodeDecodeError:
         raise CommandError(f"{path}: it is not UTF-8 text") from None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from guestagent_core.errors import CommandError
@@ -33,36 +32,31 @@ class Option(NamedTuple):
     """The line as it is."""
 
 
-@dataclass
 class Block:
-    """Lines that belong together: a keyword's line, and for ``iface`` and ``mapping`` the options below it."""
+    """Lines that belong together: a keyword's line, and for ``iface`` and ``mapping`` the options below it.
 
-    words: list[str]
-    """The words of the first line; none for comments and blank lines."""
-    lines: list[str]
-    """All lines as they are, with their ends."""
-    options: list[Option] = field(default_factory=list)
-    """What the other lines say, comments left out."""
+    :param words: the words of the first line; none for comments and blank lines.
+    :param lines: all lines as they are, with their ends.
+    """
 
-    @property
-    def keyword(self) -> str:
+    __slots__ = ("family", "interface", "keyword", "lines", "method", "options", "starts", "words")
+
+    def __init__(self, words: list[str], lines: list[str]) -> None:
+        self.words = words
+        self.lines = lines
+        self.options: list[Option] = []
+        """What the other lines say, comments left out."""
+        self.keyword = words[0] if words else ""
         """The first word, empty for comments and blank lines."""
-        return self.words[0] if self.words else ""
-
-    @property
-    def interface(self) -> str | None:
+        stanza = self.keyword == "iface"
+        self.interface = base_name(words[1]) if stanza and len(words) > 1 else None
         """The interface whose stanza this is; that of ``eth0:1`` is ``eth0``."""
-        return base_name(self.words[1]) if self.keyword == "iface" and len(self.words) > 1 else None
-
-    @property
-    def family(self) -> str:
+        self.family = words[2] if stanza and len(words) > 2 else ""
         """Of an interface's stanza: ``inet``, ``inet6`` or what stands there."""
-        return self.words[2] if len(self.words) > 2 else ""
-
-    @property
-    def method(self) -> str:
+        self.method = words[3] if stanza and len(words) > 3 else ""
         """Of an interface's stanza: ``static``, ``dhcp`` or what stands there."""
-        return self.words[3] if len(self.words) > 3 else ""
+        self.starts = self.keyword == "auto" or self.keyword.startswith("allow-")
+        """Whether it says which interfaces are brought up."""
 
 
 def base_name(name: str) -> str:
@@ -89,31 +83,54 @@ class InterfacesFile:
     def __init__(self, path: str, text: str) -> None:
         self.path = path
         self.blocks: list[Block] = []
+        self._stanzas: dict[str, list[Block]] | None = None
+        self._started: set[str] | None = None
+        owner: Block | None = None
         for number, lines, words in _logical_lines(text):
-            last = self.blocks[-1] if self.blocks else None
             if not words or _KEYWORDS.match(words[0]):
                 self.blocks.append(Block(words, lines))
+                owner = self.blocks[-1] if words else owner
                 continue
             # An option. Comments between it and the stanza belong to the stanza.
-            owner = next((block for block in reversed(self.blocks) if block.words), None)
-            if last is None or owner is None or owner.keyword not in ("iface", "mapping", "template"):
+            if owner is None or owner.keyword not in ("iface", "mapping", "template"):
                 raise CommandError(f"{path}:{number}: {words[0]!r} is no keyword, and belongs to no interface")
+            between: list[list[str]] = []
             while self.blocks[-1] is not owner:
-                owner.lines += self.blocks.pop(self.blocks.index(owner) + 1).lines
-            owner.lines += lines
+                between.append(self.blocks.pop().lines)
+            owner.lines += [line for each in reversed(between) for line in each] + lines
             owner.options.append(Option(words[0], " ".join(words[1:]), "".join(lines)))
 
     def text(self) -> str:
         """Returns the whole file."""
         return "".join(line for block in self.blocks for line in block.lines)
 
+    def copy(self) -> InterfacesFile:
+        """Returns another one that says the same; what is changed there does not change here."""
+        other = InterfacesFile(self.path, "")
+        other.blocks = list(self.blocks)
+        return other
+
     def stanzas(self, name: str) -> list[Block]:
         """Returns the stanzas of the interface ``name`` and of its aliases."""
-        return [block for block in self.blocks if block.interface == name]
+        return self._by_name().get(name, [])
+
+    def names(self) -> list[str]:
+        """Returns the interfaces that have stanzas."""
+        return list(self._by_name())
+
+    def _by_name(self) -> dict[str, list[Block]]:
+        if self._stanzas is None:
+            self._stanzas = {}
+            for block in self.blocks:
+                if block.interface is not None:
+                    self._stanzas.setdefault(block.interface, []).append(block)
+        return self._stanzas
 
     def started(self, name: str) -> bool:
         """Returns whether a line has the interface ``name`` brought up."""
-        return any(name in block.words[1:] for block in self.blocks if _starts(block))
+        if self._started is None:
+            self._started = {word for block in self.blocks if block.starts for word in block.words[1:]}
+        return name in self._started
 
     def take_out(self, name: str, which: Callable[[Block], bool], *, starters: Starters) -> Taken:
         """Takes the stanzas of ``name`` out for which ``which`` holds, and those of its aliases.
@@ -123,6 +140,9 @@ class InterfacesFile:
         """
         place: int | None = None
         starter: str | None = None
+        if not self.stanzas(name) and not any(base_name(word) == name for word in self._words()):
+            return Taken(None, None)
+        self._stanzas = self._started = None
         index = len(self.blocks)
         while index > 0:
             index -= 1
@@ -130,11 +150,11 @@ class InterfacesFile:
             if block.interface == name and which(block):
                 del self.blocks[index]
                 place = index = self._take_label(index)
-            elif _starts(block) or (starters == "all" and block.keyword in ("no-auto-down", "no-scripts")):
+            elif block.starts or (starters == "all" and block.keyword in ("no-auto-down", "no-scripts")):
                 own = all(base_name(word) == name for word in block.words[1:])
                 too = starters == "all" or (starters == "own" and own)
                 gone = [word for word in block.words[1:] if base_name(word) == name and (too or word != name)]
-                if name in gone and _starts(block):
+                if name in gone and block.starts:
                     starter = block.keyword
                 if gone and self._without(block, index, gone):
                     left = self._take_label(index)
@@ -147,12 +167,18 @@ class InterfacesFile:
         lines = text.splitlines(keepends=True)
         if place is None:
             place = len(self.blocks)
-            before = self.blocks[-1].lines if self.blocks else []
-            if before and not before[-1].endswith("\n"):
-                before[-1] += "\n"
-            if before and before[-1].strip():
+            before = self.blocks[-1].lines[-1:] if self.blocks else []
+            if before and not before[0].endswith("\n"):
                 lines.insert(0, "\n")
+            if before and before[0].strip():
+                lines.insert(0, "\n")
+        self._stanzas = self._started = None
         self.blocks[place:place] = InterfacesFile(self.path, "".join(lines)).blocks
+
+    def _words(self) -> set[str]:
+        """All that lines say which bring up, or leave alone, interfaces."""
+        lists = (block.words[1:] for block in self.blocks if block.starts or block.keyword.startswith("no-"))
+        return {word for words in lists for word in words}
 
     def _without(self, block: Block, index: int, gone: list[str]) -> bool:
         """Takes words out of a line; returns whether nothing was left of it, and it is gone."""
@@ -181,10 +207,6 @@ def included(file: InterfacesFile) -> Iterator[tuple[str, bool]]:
         if block.keyword in ("source", "source-directory", "source-dir"):
             for word in block.words[1:]:
                 yield (word if word.startswith("/") else f"{folder}/{word}"), block.keyword != "source"
-
-
-def _starts(block: Block) -> bool:
-    return block.keyword == "auto" or block.keyword.startswith("allow-")
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, list[str], list[str]]]:

@@ -53,11 +53,11 @@ class Netplan:
         files = self.gather(context, ()).files
         if not files:
             return {}
-        network = self._network(files)
+        known = _Definitions(self._network(files), nics)
         renderers = _Renderers(context) if context.root == Path("/") else None
         found: dict[str, Evidence] = {}
         for nic in nics:
-            ids = [each for kind, each in _entries(network, nic.name, nics) if kind in KINDS] + _patterns(network, nic)
+            ids = [each for _, each in known.of(nic.name)] + known.patterns(nic.name)
             if not ids:
                 found[nic.name] = Evidence(Claim.COULD, "netplan is installed, and has files")
                 continue
@@ -100,49 +100,51 @@ class Netplan:
 
     def render(self, change: Change, snapshot: Snapshot) -> tuple[FileChange, ...]:
         """Returns the file of our own with the change's interfaces, and others without them."""
-        files = snapshot.files
+        files, nics = snapshot.files, snapshot.nics
         network = self._network(files)
-        nics = snapshot.nics
-        own = parse(_OWN, _decoded(_OWN, files[_OWN])) if _OWN in files else {}
-        own = {kind: dict(value) if isinstance(value, dict) else value for kind, value in own.items()}
-        taken: set[tuple[str, str]] = set()
-        ids = {name: each for name, each in _ids(network, nics).items() if name not in change.removed}
+        known = _Definitions(network, nics)
+        current = self._current(network, known, change, nics)
+        before = parse(_OWN, _decoded(_OWN, files[_OWN])) if _OWN in files else {}
+        own = {kind: dict(value) if isinstance(value, dict) else value for kind, value in before.items()}
+        ids = {name: entries[0][1] for name, entries in known.entries.items() if name not in change.removed}
         for interface in change.interfaces:
-            if interface.link is None and _patterns(network, Nic(interface.name, interface.mac or "")):
+            if interface.link is None and known.patterns(interface.name):
                 ids[interface.name] = f"{_FIRST}{interface.name}"
             ids.setdefault(interface.name, interface.name)
-        for name in change.removed:
-            taken |= set(_entries(network, name, nics))
+        taken = {entry for name in change.removed for entry in known.of(name)}
         for kind, identifier in taken:
             (own.get(kind) or {}).pop(identifier, None)
         for interface in change.interfaces:
-            entries = _entries(network, interface.name, nics)
-            current = self._current(network, entries, nics, interface)
-            wanted = merge(current, interface)
-            kind = _kind(wanted)
-            identifier = ids[interface.name]
-            if current == wanted and entries == [(kind, identifier)]:
+            entries = known.of(interface.name)
+            wanted = merge(current.get(interface.name), interface)
+            kind, identifier = _kind(wanted), ids[interface.name]
+            if current.get(interface.name) == wanted and entries == [(kind, identifier)]:
                 continue
             taken |= {*entries, (kind, identifier)}
             for old_kind, old in entries:
                 (own.get(old_kind) or {}).pop(old, None)
             own[kind] = own.get(kind) or {}
             own[kind][identifier] = self._definition(network, entries, wanted, identifier, ids)
-        return tuple(self._changes(files, own, taken))
+        return tuple(self._changes(files, before, own, taken))
 
     def _current(
-        self, network: Mapping[str, Any], entries: Sequence[tuple[str, str]], nics: Sequence[Nic], wanted: Interface
-    ) -> Interface | None:
-        if not entries:
-            return None
-        only = {kind: {each: network[kind][each] for k, each in entries if k == kind} for kind, _ in entries}
-        refs = {kind: {**(network.get(kind) or {}), **only.get(kind, {})} for kind in KINDS}
+        self, network: Mapping[str, Any], known: _Definitions, change: Change, nics: Sequence[Nic]
+    ) -> dict[str, Interface]:
+        """The interfaces of the change as they are defined; without those that are replaced whatever they are."""
         try:
-            return next((each for each in self._read(refs, nics) if each.name == wanted.name), None)
+            return {interface.name: interface for interface in self._read(network, nics)}
         except CommandError:
-            if wanted.partial:
-                raise
-            return None
+            pass
+        found: dict[str, Interface] = {}
+        for wanted in change.interfaces:
+            entries = known.of(wanted.name)
+            only = {kind: {each: network[kind][each] for k, each in entries if k == kind} for kind, _ in entries}
+            try:
+                found.update({each.name: each for each in self._read(only, nics)})
+            except CommandError:
+                if wanted.partial:
+                    raise
+        return found
 
     def _definition(
         self,
@@ -167,7 +169,9 @@ class Netplan:
             definition["match"] = {"name": wanted.name}
         return definition
 
-    def _changes(self, files: Files, own: Mapping[str, Any], taken: set[tuple[str, str]]) -> Iterable[FileChange]:
+    def _changes(
+        self, files: Files, before: Mapping[str, Any], own: Mapping[str, Any], taken: set[tuple[str, str]]
+    ) -> Iterable[FileChange]:
         for path in in_order(files):
             text = _decoded(path, files[path])
             there = parse(path, text)
@@ -185,10 +189,8 @@ class Netplan:
         empty = not set(content) - {"version", "renderer"}
         if empty and _OWN in files:
             yield FileChange(_OWN, None)
-        elif not empty:
-            written = dump(content, _HEADER).encode()
-            if _OWN not in files or parse(_OWN, _decoded(_OWN, files[_OWN])) != parse(_OWN, written.decode()):
-                yield FileChange(_OWN, written, _MODE)
+        elif not empty and content != {key: value for key, value in before.items() if value not in ({}, None)}:
+            yield FileChange(_OWN, dump(content, _HEADER).encode(), _MODE)
 
     def validate(self, change: Change, staged: Files, folder: str) -> tuple[Step, ...]:
         """Returns ``netplan generate``, which says the line and the column of a mistake."""
@@ -215,8 +217,8 @@ class Netplan:
     def _steps(
         self, network: Mapping[str, Any], there: Sequence[Interface], gone: Sequence[Interface], snapshot: Snapshot
     ) -> Steps:
-        ids = _ids(network, snapshot.nics)
-        by_manager = [each for each in there if _renderer(network, each.name, snapshot.nics) == "NetworkManager"]
+        known = _Definitions(network, snapshot.nics)
+        by_manager = [each for each in there if known.renderer(each.name) == "NetworkManager"]
         by_networkd = [each for each in there if each not in by_manager]
         after = [Step(("netplan", "generate"), timeout=15)]
         harder: list[Step] = []
@@ -229,7 +231,7 @@ class Netplan:
         if by_manager:
             after.append(Step(("nmcli", "connection", "reload"), timeout=15))
         for each in by_manager:
-            profile = f"netplan-{ids.get(each.name, each.name)}"
+            profile = f"netplan-{known.of(each.name)[0][1] if known.of(each.name) else each.name}"
             after.append(Step(("nmcli", "device", "reapply", each.name), each.name, timeout=15, check=False))
             harder.append(Step(("nmcli", "connection", "up", profile, "ifname", each.name), each.name, timeout=30))
         for each in gone:
@@ -306,44 +308,38 @@ def _name(kind: str, identifier: str, definition: Mapping[str, Any], nics: Seque
     return None
 
 
-def _entries(network: Mapping[str, Any], name: str, nics: Sequence[Nic]) -> list[tuple[str, str]]:
-    """The kinds and ids of the definitions that are about ``name`` and no other."""
-    return [
-        (kind, str(identifier))
-        for kind in KINDS
-        for identifier, definition in (network.get(kind) or {}).items()
-        if _name(kind, str(identifier), definition or {}, nics) == name
-    ]
+class _Definitions:
+    """Which definitions are about which interface."""
 
+    def __init__(self, network: Mapping[str, Any], nics: Sequence[Nic]) -> None:
+        self._network = network
+        self.entries: dict[str, list[tuple[str, str]]] = {}
+        """The kinds and ids of the definitions that are about an interface and no other, by its name."""
+        self._patterns: list[tuple[str, Mapping[str, Any]]] = []
+        for kind in KINDS:
+            for identifier, definition in (network.get(kind) or {}).items():
+                name = _name(kind, str(identifier), definition or {}, nics)
+                match = (definition or {}).get("match")
+                if name is not None:
+                    self.entries.setdefault(name, []).append((kind, str(identifier)))
+                elif isinstance(match, Mapping) and "macaddress" not in match:
+                    self._patterns.append((str(identifier), match))
 
-def _patterns(network: Mapping[str, Any], nic: Nic) -> list[str]:
-    """The ids of definitions that fit ``nic`` among others."""
-    found = []
-    for identifier, definition in (network.get("ethernets") or {}).items():
-        match = (definition or {}).get("match")
-        if not isinstance(match, Mapping) or "macaddress" in match or (definition or {}).get("set-name"):
-            continue
-        pattern = match.get("name")
-        exact = isinstance(pattern, str) and not any(character in pattern for character in "*?[")
-        if not (exact and set(match) == {"name"}) and (pattern is None or fnmatchcase(nic.name, str(pattern))):
-            found.append(str(identifier))
-    return found
+    def of(self, name: str) -> list[tuple[str, str]]:
+        return self.entries.get(name, [])
 
+    def patterns(self, name: str) -> list[str]:
+        """The ids of definitions that fit ``name`` among others."""
+        return [
+            identifier
+            for identifier, match in self._patterns
+            if match.get("name") is None or fnmatchcase(name, str(match["name"]))
+        ]
 
-def _ids(network: Mapping[str, Any], nics: Sequence[Nic]) -> dict[str, str]:
-    """The ids of definitions by the name of the interface."""
-    found: dict[str, str] = {}
-    for kind in KINDS:
-        for identifier, definition in (network.get(kind) or {}).items():
-            name = _name(kind, str(identifier), definition or {}, nics)
-            if name is not None:
-                found.setdefault(name, str(identifier))
-    return found
-
-
-def _renderer(network: Mapping[str, Any], name: str, nics: Sequence[Nic]) -> str:
-    for kind, identifier in _entries(network, name, nics):
-        found = (network[kind][identifier] or {}).get("renderer") or (network.get(kind) or {}).get("renderer")
-        if found:
-            return str(found)
-    return str(network.get("renderer") or "networkd")
+    def renderer(self, name: str) -> str:
+        for kind, identifier in self.of(name):
+            found = (self._network[kind][identifier] or {}).get("renderer")
+            found = found or (self._network.get(kind) or {}).get("renderer")
+            if found:
+                return str(found)
+        return str(self._network.get("renderer") or "networkd")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,12 +49,14 @@ class NetworkManager:
         if program(context, "NetworkManager") is None or program(context, "nmcli") is None:
             return {}
         snapshot = self.gather(context, nics)
-        profiles = self._profiles(snapshot.files)
+        if context.root == Path("/") and not snapshot.facts:
+            return {}  # it is installed, and does not run
+        profiles = self._profiles(snapshot.files, nics)
         found: dict[str, Evidence] = {}
         for nic in nics:
             state = snapshot.facts.get(f"state {nic.name}", "")
             profile = snapshot.facts.get(f"profile {nic.name}", "")
-            of_nic = _of(profiles, nic.name, nics)
+            of_nic = profiles.of(nic.name)
             if profile.startswith(_NETPLAN) or (of_nic and all(_is_netplans(each) for each in of_nic)):
                 continue  # netplan's
             if state == "unmanaged":
@@ -89,27 +92,25 @@ class NetworkManager:
 
     def read(self, files: Files, nics: Sequence[Nic] = ()) -> tuple[Interface, ...]:
         """Returns the interfaces that have profiles of their own."""
-        profiles = self._profiles(files)
-        names = {name for profile in profiles for name in [_interface_of(profile, nics)] if name}
-        found = (self._read_one(profiles, name, nics) for name in sorted(names))
+        profiles = self._profiles(files, nics)
+        found = (self._read_one(profiles, name) for name in sorted(profiles.names()))
         return tuple(interface for interface in found if interface is not None)
 
-    def _profiles(self, files: Files) -> list[SectionsFile]:
-        return [SectionsFile(path, _decoded(path, state)) for path, state in files.items()]
+    def _profiles(self, files: Files, nics: Sequence[Nic]) -> _Profiles:
+        return _Profiles((_parsed(path, state.content) for path, state in files.items()), nics)
 
-    def _read_one(self, profiles: Sequence[SectionsFile], name: str, nics: Sequence[Nic]) -> Interface | None:
-        profile = _best(profiles, name, nics, None)
+    def _read_one(self, profiles: _Profiles, name: str) -> Interface | None:
+        profile = profiles.best(name)
         if profile is None or is_idle(profile):
             return None
         try:
-            return read_profile(name, profile, _members(profiles, name, nics))
+            return read_profile(name, profile, profiles.members(name, profile))
         except ValueError as error:
             raise CommandError(f"{profile.path}: {error}") from None
 
     def render(self, change: Change, snapshot: Snapshot) -> tuple[FileChange, ...]:
         """Returns the profiles of the change's interfaces that differ."""
-        profiles = self._profiles(snapshot.files)
-        nics = snapshot.nics
+        profiles = self._profiles(snapshot.files, snapshot.nics).copy()
         masters = {
             member: interface.name
             for interface in change.interfaces
@@ -119,36 +120,34 @@ class NetworkManager:
         for interface in change.interfaces:
             self._put(profiles, interface, snapshot)
         for member, master in masters.items():
-            profile = _best(profiles, member, nics, snapshot.facts.get(f"uuid {member}")) or _new(
-                profiles, member, nics
-            )
+            active = snapshot.facts.get(f"uuid {member}")
+            profile = profiles.best(member, active) or profiles.new(member)
             profile.put("connection", lambda key: key in ("master", "controller"), (("master", master),))
             profile.put("connection", lambda key: key in ("slave-type", "port-type"), (("slave-type", "bond"),))
         for interface in change.interfaces:
             if interface.name not in masters and not interface.partial:
-                for profile in _of(profiles, interface.name, nics):
-                    profile.put("connection", lambda key: key in _PORT, ())
-        gone = self._take_out(profiles, change.removed, nics)
-        changes = [FileChange(profile.path, None) for profile in gone]
+                for profile in profiles.of(interface.name):
+                    _free(profile)
+        changes = [FileChange(profile.path, None) for profile in self._take_out(profiles, change.removed)]
         for profile in profiles:
-            content = profile.text().encode()
             before = snapshot.files.get(profile.path)
+            content = profile.text().encode()
             if before is None or before.content != content:
-                changes.append(_written(profile, content))
+                changes.append(FileChange(profile.path, content, _MODE))
         return tuple(changes)
 
-    def _put(self, profiles: list[SectionsFile], wanted: Interface, snapshot: Snapshot) -> None:
-        nics, name = snapshot.nics, wanted.name
-        profile = _best(profiles, name, nics, snapshot.facts.get(f"uuid {name}"))
+    def _put(self, profiles: _Profiles, wanted: Interface, snapshot: Snapshot) -> None:
+        name = wanted.name
+        profile = profiles.best(name, snapshot.facts.get(f"uuid {name}"))
         current: Interface | None = None
         if profile is not None and not is_idle(profile):
             try:
-                current = read_profile(name, profile, _members(profiles, name, nics))
+                current = read_profile(name, profile, profiles.members(name, profile))
             except ValueError as error:
                 if wanted.partial:
                     raise CommandError(f"{profile.path}: {error}") from None
         interface = merge(current, wanted)
-        for other in _of(profiles, name, nics):
+        for other in profiles.of(name):
             if other is not profile and other.path.startswith(_FOLDER):
                 other.set("connection", "autoconnect", "false")  # two would take turns
         if profile is not None and profile.path.startswith(_FOLDER) and current == as_read(interface):
@@ -159,22 +158,19 @@ class NetworkManager:
         if wanted.partial and current is not None and current.dns.search == interface.dns.search:
             versions = wanted.versions
         if profile is None or not profile.path.startswith(_FOLDER):
-            text = profile.text() if profile is not None else ""
-            profile = _new(profiles, name, nics, interface, text)
+            profile = profiles.new(name, interface.label, profile.text() if profile is not None else "")
         profile.set("connection", "autoconnect", None)
         profile.set("connection", "type", _kind(interface, profile))
         write_profile(profile, interface, versions)
 
-    def _take_out(
-        self, profiles: list[SectionsFile], removed: Iterable[str], nics: Sequence[Nic]
-    ) -> list[SectionsFile]:
+    def _take_out(self, profiles: _Profiles, removed: Iterable[str]) -> list[SectionsFile]:
         """Makes profiles idle; returns those that are gone altogether. A card without any profile would get one that
         NetworkManager makes up, with DHCP.
         """
         gone: list[SectionsFile] = []
         for name in removed:
-            for profile in _of(profiles, name, nics):
-                here = any(nic.name == name and nic.physical for nic in nics)
+            here = any(nic.name == name and nic.physical for nic in profiles.nics)
+            for profile in list(profiles.of(name)):
                 if not profile.path.startswith(_FOLDER):
                     continue
                 if not here or profile.get("connection", "type") not in ETHERNET:
@@ -182,7 +178,7 @@ class NetworkManager:
                     profiles.remove(profile)
                 elif not is_idle(profile):
                     profile.set("connection", "autoconnect", "false")
-                    profile.put("connection", lambda key: key in _PORT, ())
+                    _free(profile)
                     write_profile(profile, Interface(name), VERSIONS)
         return gone
 
@@ -190,11 +186,11 @@ class NetworkManager:
         """Returns ``nmcli --offline``, which reads each profile as NetworkManager would."""
         argv = ("nmcli", "--offline", "connection", "modify", "connection.autoconnect", "yes")
         nics = tuple(Nic(each.name, each.mac) for each in change.interfaces if each.mac)
-        profiles = self._profiles(staged)
+        profiles = self._profiles(staged, nics)
         return tuple(
             Step(argv, interface.name, staged[profile.path].content, timeout=10)
             for interface in change.interfaces
-            for profile in _of(profiles, interface.name, nics)
+            for profile in profiles.of(interface.name)
         )
 
     def plan(self, change: Change, snapshot: Snapshot, changes: Sequence[FileChange]) -> Plan:
@@ -204,20 +200,20 @@ class NetworkManager:
             after.pop(each.path, None)
             if each.content is not None:
                 after[each.path] = FileState(each.content, each.mode)
-        new, old = self._profiles(after), self._profiles(snapshot.files)
+        new, old = self._profiles(after, snapshot.nics), self._profiles(snapshot.files, snapshot.nics)
         reload = Step(("nmcli", "connection", "reload"), timeout=15)
         forward: list[Step] = []
         back: list[Step] = []
         harder: list[Step] = []
         harder_back: list[Step] = []
         for name in sorted((each.name for each in change.interfaces), key=lambda name: _rank(change, name)):
-            wanted = _uuid(_best(new, name, snapshot.nics, None))
+            wanted = _uuid(new.best(name))
             active = snapshot.facts.get(f"uuid {name}") or None
             up = Step(("nmcli", "connection", "up", "uuid", wanted, "ifname", name), name, timeout=30)
             reapply = Step(("nmcli", "device", "reapply", name), name, timeout=15, check=False)
             forward.append(reapply if active == wanted else up)
             harder.append(up)
-            former = active or (_uuid(_best(old, name, snapshot.nics, None)) if _of(old, name, snapshot.nics) else None)
+            former = active or (_uuid(old.best(name)) if old.of(name) else None)
             if former == wanted:
                 back.append(reapply)
             elif former is not None:
@@ -234,18 +230,86 @@ class NetworkManager:
         )
 
 
-_PORT = ("master", "controller", "slave-type", "port-type")
+class _Profiles:
+    """Profiles by the interface that they are for."""
+
+    def __init__(self, profiles: Iterable[SectionsFile], nics: Sequence[Nic]) -> None:
+        self.nics = nics
+        self._by_name: dict[str | None, list[SectionsFile]] = {}
+        for profile in profiles:
+            self._by_name.setdefault(self._interface_of(profile), []).append(profile)
+
+    def __iter__(self) -> Iterator[SectionsFile]:
+        return (profile for profiles in self._by_name.values() for profile in profiles)
+
+    def copy(self) -> _Profiles:
+        return _Profiles((profile.copy() for profile in self), self.nics)
+
+    def names(self) -> set[str]:
+        return {name for name in self._by_name if name is not None}
+
+    def of(self, name: str) -> list[SectionsFile]:
+        return self._by_name.get(name, [])
+
+    def remove(self, profile: SectionsFile) -> None:
+        self._by_name[self._interface_of(profile)].remove(profile)
+
+    def _interface_of(self, profile: SectionsFile) -> str | None:
+        """The interface that a profile is for; None: any."""
+        name = profile.get("connection", "interface-name")
+        if name:
+            return name
+        found = (profile.get(section, "mac-address") for section in ETHERNET)
+        mac = next((each.lower() for each in found if each), None)
+        return next((nic.name for nic in self.nics if mac and nic.mac == mac and nic.physical), None)
+
+    def best(self, name: str, active: str | None = None) -> SectionsFile | None:
+        """The profile that an interface has, or gets when it is connected the next time."""
+
+        def order(profile: SectionsFile) -> tuple[bool, bool, int, bool]:
+            priority = profile.get("connection", "autoconnect-priority") or "0"
+            return (
+                bool(active) and _uuid(profile) == active,
+                profile.get("connection", "autoconnect") != "false",
+                int(priority) if priority.lstrip("-").isdigit() else 0,
+                profile.path.startswith(_FOLDER),
+            )
+
+        return max(self.of(name), key=order, default=None)
+
+    def members(self, name: str, bond: SectionsFile) -> list[str]:
+        """The interfaces whose profiles make them part of ``bond``."""
+        if bond.get("connection", "type") != "bond":
+            return []
+        own = {name, *(_uuid(profile) for profile in self.of(name))}
+        return [
+            member
+            for member, profiles in self._by_name.items()
+            if member is not None and any(_master(profile) in own for profile in profiles)
+        ]
+
+    def new(self, name: str, label: str | None = None, text: str = "") -> SectionsFile:
+        """A profile of our own; with a ``text``, like one that is in a folder of others."""
+        mac = next((nic.mac for nic in self.nics if nic.name == name), "")
+        profile = SectionsFile(f"{_FOLDER}/guestagent-{name}.nmconnection", text)
+        if label and not text:
+            profile.sections[0].lines.append(f"# Label {label}\n")
+        settings = {
+            "id": f"guestagent-{name}",
+            "uuid": str(uuid.uuid5(_NAMES, f"{name} {mac}")),
+            "type": ETHERNET[0],
+            "interface-name": name,
+            "autoconnect-priority": _PRIORITY,
+        }
+        profile.put("connection", lambda key: key in settings, settings.items())
+        self._by_name.setdefault(name, []).append(profile)
+        return profile
 
 
-def _rank(change: Change, name: str) -> int:
-    """What others are made of comes first: cards, bonds, VLANs."""
-    link = next(each.link for each in change.interfaces if each.name == name)
-    return 0 if link is None else 1 if isinstance(link, Bond) else 2
-
-
-def _decoded(path: str, state: FileState) -> str:
+@lru_cache(maxsize=256)  # profiles; each step of a change asks for the same ones
+def _parsed(path: str, content: bytes) -> SectionsFile:
     try:
-        return state.content.decode()
+        return SectionsFile(path, content.decode())
     except UnicodeDecodeError:
         raise CommandError(f"{path}: it is not UTF-8 text") from None
 
@@ -257,45 +321,19 @@ def _type(path: str, state: FileState) -> str | None:
         return None  # NetworkManager does not take it either
 
 
-def _interface_of(profile: SectionsFile, nics: Sequence[Nic]) -> str | None:
-    """The interface that a profile is for; None: any."""
-    name = profile.get("connection", "interface-name")
-    if name:
-        return name
-    mac = next(
-        (profile.get(section, "mac-address") for section in ETHERNET if profile.get(section, "mac-address")), None
-    )
-    return next((nic.name for nic in nics if mac and nic.mac == mac.lower() and nic.physical), None)
+def _master(profile: SectionsFile) -> str | None:
+    return profile.get("connection", "controller") or profile.get("connection", "master")
 
 
-def _of(profiles: Iterable[SectionsFile], name: str, nics: Sequence[Nic]) -> list[SectionsFile]:
-    return [profile for profile in profiles if _interface_of(profile, nics) == name]
+def _free(profile: SectionsFile) -> None:
+    """Takes a card out of the bond that its profile makes it part of."""
+    profile.put("connection", lambda key: key in ("master", "controller", "slave-type", "port-type"), ())
 
 
-def _best(profiles: Iterable[SectionsFile], name: str, nics: Sequence[Nic], active: str | None) -> SectionsFile | None:
-    """The profile that an interface has, or gets when it is connected the next time."""
-
-    def order(profile: SectionsFile) -> tuple[bool, bool, int, bool]:
-        priority = profile.get("connection", "autoconnect-priority") or "0"
-        return (
-            active is not None and _uuid(profile) == active,
-            profile.get("connection", "autoconnect") != "false",
-            int(priority) if priority.lstrip("-").isdigit() else 0,
-            profile.path.startswith(_FOLDER),
-        )
-
-    return max(_of(profiles, name, nics), key=order, default=None)
-
-
-def _members(profiles: Sequence[SectionsFile], name: str, nics: Sequence[Nic]) -> list[str]:
-    own = {name, *(_uuid(profile) for profile in _of(profiles, name, nics))}
-    found = []
-    for profile in profiles:
-        master = profile.get("connection", "controller") or profile.get("connection", "master")
-        member = _interface_of(profile, nics)
-        if master in own and member is not None and member not in found:
-            found.append(member)
-    return found
+def _rank(change: Change, name: str) -> int:
+    """What others are made of comes first: cards, bonds, VLANs."""
+    link = next(each.link for each in change.interfaces if each.name == name)
+    return 0 if link is None else 1 if isinstance(link, Bond) else 2
 
 
 def _uuid(profile: SectionsFile | None) -> str:
@@ -313,28 +351,3 @@ def _kind(interface: Interface, profile: SectionsFile) -> str:
         return "bond"
     there = profile.get("connection", "type")
     return there if there in ETHERNET else ETHERNET[0]
-
-
-def _new(
-    profiles: list[SectionsFile], name: str, nics: Sequence[Nic], interface: Interface | None = None, text: str = ""
-) -> SectionsFile:
-    """A profile of our own, added to the others; like the one that an interface has in a folder that is not ours."""
-    mac = next((nic.mac for nic in nics if nic.name == name), "")
-    profile = SectionsFile(f"{_FOLDER}/guestagent-{name}.nmconnection", text)
-    label = interface.label if interface is not None else None
-    if label and not text:
-        profile.sections[0].lines.append(f"# Label {label}\n")
-    settings = (
-        ("id", f"guestagent-{name}"),
-        ("uuid", str(uuid.uuid5(_NAMES, f"{name} {mac}"))),
-        ("type", ETHERNET[0]),
-        ("interface-name", name),
-        ("autoconnect-priority", _PRIORITY),
-    )
-    profile.put("connection", lambda key: key in dict(settings), settings)
-    profiles.append(profile)
-    return profile
-
-
-def _written(profile: SectionsFile, content: bytes) -> FileChange:
-    return FileChange(profile.path, content, _MODE)

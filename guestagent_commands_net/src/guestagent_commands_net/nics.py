@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ("local_nics",)
 
 _SYSFS = "/sys/class/net"
+_XEN = "/sys/bus/xen"
 _CARDS = ("", "veth", "dummy", "netdevsim")  # kinds of links; all others lie on a card, or lead to no network
 _VIRTUAL = ("bonding", "bridge", "tun_flags")  # what sysfs has for those
 _VIF = re.compile(r"device/vif/(\d+)\s*\Z")
@@ -33,9 +34,16 @@ def local_nics(context: Context) -> tuple[Nic, ...]:
         from .netlink import read_state
 
         links = read_state(addresses=False, routes=False)
+        on_xen = context.path(_XEN).exists()
         by_index = {link.index: link for link in links.values()}
         found = [
-            Nic(link.name, link.permanent_mac or link.mac, link.up, _is_card(link, by_index), _vif(context, link.name))
+            Nic(
+                link.name,
+                link.permanent_mac or link.mac,
+                link.up,
+                _is_card(link, by_index),
+                _vif(context, link.name) if on_xen else None,
+            )
             for link in links.values()
             if link.ethernet and link.mac and not link.loopback
         ]

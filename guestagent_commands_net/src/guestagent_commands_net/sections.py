@@ -18,11 +18,14 @@ class Section:
     """Empty for what stands before the first header."""
     lines: list[str] = field(default_factory=list)
     """The header's line among them."""
+    _items: list[tuple[str, str]] | None = field(default=None, init=False, repr=False, compare=False)
 
     def items(self) -> list[tuple[str, str]]:
         """Returns the keys and values in their order."""
-        found = (line.partition("=") for line in self.lines if _is_setting(line))
-        return [(key.strip(), value.strip()) for key, _, value in found]
+        if self._items is None:
+            found = (line.partition("=") for line in self.lines if _is_setting(line))
+            self._items = [(key.strip(), value.strip()) for key, _, value in found]
+        return self._items
 
     def get(self, key: str) -> str | None:
         """Returns the last value of ``key``."""
@@ -46,6 +49,7 @@ class Section:
                 kept[place - 1] += "\n"
         kept[place:place] = new
         self.lines = kept
+        self._items = None
 
 
 class SectionsFile:
@@ -65,6 +69,12 @@ class SectionsFile:
             elif content and content[0] not in "#;" and "=" not in content:
                 raise CommandError(f"{path}:{number}: {content[:60]!r} is neither a section nor a setting")
             self.sections[-1].lines.append(line)
+
+    def copy(self) -> SectionsFile:
+        """Returns another one that says the same; what is changed there does not change here."""
+        other = SectionsFile(self.path, "")
+        other.sections = [Section(section.name, list(section.lines)) for section in self.sections]
+        return other
 
     def text(self) -> str:
         """Returns the whole file."""
