@@ -9,24 +9,31 @@ from __future__ import annotations
 import logging
 import random
 import time
+from contextlib import suppress
+from itertools import islice
 
 from pyxs._internal import Op
 
 from guestagent_core import ExchangeError, ResponseTooLargeError
 
 from .listing import list_children
-from .session import Operation, Session, StoreError
+from .session import Operation, Session, SessionLostError, StoreError
 
-__all__ = ("Answerer",)
+__all__ = ("NO_ROOM", "Answerer")
 
 _log = logging.getLogger(__name__)
-_NO_ROOM = ("ENOSPC", "EQUOTA")
+NO_ROOM = ("ENOSPC", "EQUOTA")
+"""Names of the errors that say that a guest has no room left."""
 _DROPPED = ("EAGAIN", "ENOENT")  # the transaction met a conflict; the daemon does not know it (any more)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.1  # seconds, after a conflict
 _LARGEST_OF_XENSTORED = 2015  # bytes that a guest may write: 2048 for the record with an entry of permissions
 _LARGEST_OF_OXENSTORED = 2048
 _SPARE_LIFE = 0.02  # seconds; oxenstored punishes those whose old transactions conflict
 _FIRST_REMOVED = 4  # answers removed at a time to make room; doubled while that is not enough
+_UNTOUCHED = 1.0  # seconds for which no answer is removed: many hosts look for theirs every half second
+_MOST_KNOWN = 1024  # answers known by name; a guest has less room
+_LONG_AGO = float("-inf")
+_TOKEN = b"answers"
 
 
 class Answerer:
@@ -39,9 +46,12 @@ class Answerer:
     def __init__(self, folder: bytes, patience: float) -> None:
         self._folder = folder
         self._patience = patience
-        self._put: dict[bytes, None] = {}  # the names of our answers, oldest first, as far as known
-        self._listed = False  # whether those of earlier runs have been looked for
+        self._put: dict[bytes, float] = {}  # the names of our answers, oldest first, and when they were put
+        self._listed = False  # whether it is known which are there, those of earlier runs too
+        self._watching = False  # whether the host takes answers away
         self._spare: tuple[int, float] | None = None  # a transaction begun ahead, and when
+        self.events_before_commit = 0
+        """How many of the session's events came before the last answer was in."""
 
     def begin_ahead(self) -> Operation:
         """Returns the operation that begins a transaction; its answer goes to :meth:`begun_ahead`."""
@@ -70,10 +80,12 @@ class Answerer:
     def forget_session(self) -> None:
         """The session is lost, and what was begun in it."""
         self._spare = None
-        self._listed = False
+        self._listed = self._watching = False
 
     def answer(self, session: Session, request: bytes, name: bytes, value: bytes, *, more: bool) -> bool:
         """Removes the node ``request`` and writes the answer ``name``, both or neither.
+
+        While the folder is full of answers that are younger than a second, it waits for the host to collect them.
 
         :param more: whether to begin the next transaction at once.
         :returns: whether there was a node to remove.
@@ -86,31 +98,43 @@ class Answerer:
         room = session.largest - len(path) - 1
         if len(value) > room:
             raise ResponseTooLargeError(room)
-        removed = _FIRST_REMOVED
+        most = _FIRST_REMOVED
         pause, deadline = _FIRST_PAUSE, time.monotonic() + self._patience
-        while True:
-            try:
-                found = self._try(session, request, path, value, more)
-            except StoreError as error:
-                if error.name in _DROPPED:
-                    if time.monotonic() > deadline:
-                        raise ExchangeError(f"XenStore: {path.decode()} meets conflicts without end") from error
-                    time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # no secret
-                    pause = min(pause * 2, _LONGEST_PAUSE)
-                    continue
-                if error.name == "E2BIG":
-                    raise ResponseTooLargeError(min(_LARGEST_OF_OXENSTORED, len(value) - 1)) from error
-                if error.name not in _NO_ROOM:
-                    raise
-                if len(value) > _LARGEST_OF_XENSTORED and self._fits(session, path):
-                    raise ResponseTooLargeError(_LARGEST_OF_XENSTORED) from error
-                if not self._make_room(session, removed):
-                    raise
-                removed *= 2
-                continue
-            self._put.pop(name, None)
-            self._put[name] = None
-            return found
+        try:
+            while True:
+                try:
+                    found = self._try(session, request, path, value, more)
+                    break
+                except StoreError as error:
+                    if error.name in _DROPPED:
+                        if time.monotonic() > deadline:
+                            raise ExchangeError(f"XenStore: {path.decode()} meets conflicts without end") from error
+                        time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # no secret
+                        pause = min(pause * 2, _LONGEST_PAUSE)
+                        continue
+                    if error.name == "E2BIG":
+                        raise ResponseTooLargeError(min(_LARGEST_OF_OXENSTORED, len(value) - 1)) from error
+                    if error.name not in NO_ROOM:
+                        raise
+                    if len(value) > _LARGEST_OF_XENSTORED and self._fits(session, path):
+                        raise ResponseTooLargeError(_LARGEST_OF_XENSTORED) from error
+                    went = self._make_room(session, most)
+                    if went is None:
+                        raise
+                    most = max(most, 2 * went)
+        except SessionLostError:
+            self._watching = False
+            raise
+        finally:
+            if self._watching:
+                self._watching = False
+                with suppress(StoreError):
+                    session.call(Op.UNWATCH, self._folder, _TOKEN)
+        self._put.pop(name, None)
+        self._put[name] = time.monotonic()
+        if len(self._put) > _MOST_KNOWN:
+            del self._put[next(iter(self._put))]
+        return found
 
     def _try(self, session: Session, request: bytes, path: bytes, value: bytes, more: bool) -> bool:
         transaction = self._begin(session)
@@ -127,6 +151,7 @@ class Answerer:
         if more:
             committing.append(self.begin_ahead())
         committed, *begun = session.call_all(*committing)
+        self.events_before_commit = session.events_before_answer
         for answer in begun:
             self.begun_ahead(answer)
         if isinstance(committed, StoreError):
@@ -148,30 +173,49 @@ class Answerer:
         session.tell(Operation(Op.TRANSACTION_END, b"F\0", transaction))
         return not isinstance(written, StoreError)
 
-    def _make_room(self, session: Session, most: int) -> bool:
-        """Removes our oldest answers, which nobody collected; returns whether there were any."""
-        if not self._listed:
-            self._listed = True
-            try:
-                earlier = list_children(session, self._folder)
-            except StoreError as error:
-                if error.name != "E2BIG":
-                    raise
-                if not self._put:  # thousands, and none is known by name: the host has never collected any
-                    _log.warning("XenStore: %s is full and cannot be listed; it is emptied", self._folder.decode())
-                    session.call(Op.RM, self._folder)
-                    return True
-                earlier = []
-            # What this run has not put is older; what is not there any more has been collected.
-            there = set(earlier)
-            ours = [name for name in self._put if not earlier or name in there]
-            self._put = dict.fromkeys([*(name for name in earlier if name not in self._put), *ours])
-        oldest = [name for name, _ in zip(self._put, range(most), strict=False)]
-        if not oldest:
+    def _make_room(self, session: Session, most: int) -> int | None:
+        """Removes our oldest answers, or lets the host collect some.
+
+        :returns: how many went, as far as known; None if there are none to go.
+        """
+        if not self._listed and self._list(session):
+            return 0
+        if not self._put:
             self._listed = False
-            return False
+            return None
+        latest = time.monotonic() - _UNTOUCHED
+        oldest = [name for name, when in islice(self._put.items(), most) if when <= latest]
+        if not oldest:
+            if self._watching:
+                session.await_event(_TOKEN, next(iter(self._put.values())) - latest)
+            else:  # it is tried once more now: what the host collects before the watch is set, no event tells
+                session.call(Op.WATCH, self._folder, _TOKEN)
+                self._watching = True
+            self._listed = False
+            return 0
         _log.info("XenStore: no room in %s; %d answers that nobody collected go", self._folder.decode(), len(oldest))
         session.call_all(*(Operation(Op.RM, self._folder + b"/" + name + b"\0") for name in oldest))
         for name in oldest:
             del self._put[name]
-        return True
+        return len(oldest)
+
+    def _list(self, session: Session) -> bool:
+        """Finds out which of our answers are there; returns whether the folder had to be emptied for that."""
+        self._listed = True
+        try:
+            there = list_children(session, self._folder)
+        except StoreError as error:
+            if error.name == "ENOENT":
+                self._put.clear()
+            elif error.name != "E2BIG":
+                raise
+            elif not self._put:  # thousands, and none is known by name: the host has never collected any
+                _log.warning("XenStore: %s is full and cannot be listed; it is emptied", self._folder.decode())
+                session.call(Op.RM, self._folder)
+                return True
+            return False
+        # What this run has not put is older; what is not there any more has been collected.
+        present = set(there)
+        ours = {name: when for name, when in self._put.items() if name in present}
+        self._put = {**{name: _LONG_AGO for name in there if name not in ours}, **ours}
+        return False

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,10 +17,10 @@ from pyxs._internal import Op
 
 from guestagent_core import ExchangeError, ResponseTooLargeError
 
-from .answering import Answerer
+from .answering import NO_ROOM, Answerer
 from .connecting import connect, default_path
 from .listing import list_children
-from .session import Operation, Session, SessionLostError, StoreError
+from .session import Operation, Session, SessionLostError, StoreError, WatchEvent
 
 if TYPE_CHECKING:
     from guestagent_core import Request, Response
@@ -31,7 +32,9 @@ _TOKEN = b"requests"
 _LOOK_ANYWAY = 60.0  # seconds without an event after which the folder is listed: a safety net
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0  # seconds between two attempts to connect
 _MOST_READ = 64  # requests read at a time
-_LIST_AGAIN = 32  # requests answered after which a folder that was too large to list is tried again
+_LIST_AGAIN = 32  # requests gone after which a folder that was too large to list is tried again
+_MOST_SHED = 64  # requests taken out of the store at a time to make room for an answer
+_FIRST_DELAY = 1.0  # seconds after which an answer without room is tried again; doubled up to _LOOK_ANYWAY
 
 
 class XenStoreExchange:
@@ -82,12 +85,15 @@ class XenStoreExchange:
         self._pause, self._connect_at = 0.0, 0.0  # while there is no session
         self._look_at = 0.0  # when the folder is listed without an event
         self._stale = True  # the folder has to be listed
-        self._unlisted: int | None = None  # requests answered since the folder was too large to be listed
+        self._unlisted: int | None = None  # requests gone since the folder was too large to be listed
         self._seen: dict[bytes, None] = {}  # requests to read, oldest first
         self._open: dict[bytes, bytes] = {}  # requests handed out or about to be, with their content
         self._touched: set[bytes] = set()  # those of them whose node has been changed since
         self._removed: dict[bytes, int] = {}  # requests of which the event of our own removal is to come
-        self._kept: dict[bytes, tuple[bytes, bytes]] = {}  # content and answer of requests whose answer is not in
+        self._shed: set[bytes] = set()  # those of the open ones that are not in the store any more
+        self._kept: dict[bytes, tuple[bytes | None, bytes]] = {}  # answers that are not in, with the content of the
+        # request, which has to be there still; None: it was shed
+        self._delay = _FIRST_DELAY  # until the kept answers are tried again
         self._inbox: deque[Request] = deque()
         # Not a pipe: its number, once closed, may be that of somebody else's file, which wake() would write to.
         self._wake_reader, self._wake_writer = socket.socketpair()
@@ -126,13 +132,15 @@ class XenStoreExchange:
         except ResponseTooLargeError:
             raise
         except ExchangeError as error:
-            self._kept[name] = self._open.pop(name), answer
-            self._touched.discard(name)
+            content = None if name in self._shed else self._open[name]
+            self._kept[name] = content, answer
+            self._close_request(name)
             if isinstance(error, SessionLostError):
                 self._lose_session(error)
+            else:
+                self._try_kept_later()
             raise ExchangeError(f"The answer to {name.decode()} is kept and tried again later: {error}") from error
-        del self._open[name]
-        self._touched.discard(name)
+        self._close_request(name)
 
     def discard(self, request: Request) -> None:
         """Removes the request.
@@ -140,8 +148,7 @@ class XenStoreExchange:
         :raises ExchangeError: the store cannot be reached.
         """
         name: bytes = request["name"]
-        del self._open[name]
-        self._touched.discard(name)
+        self._close_request(name)
         if self._session is None:
             raise ExchangeError("There is no connection to XenStore")
         self._session.call_all(Operation(Op.RM, self._node(name) + b"\0"))
@@ -238,7 +245,7 @@ class XenStoreExchange:
     def _work(self, session: Session) -> bool:
         """Does what there is to do without waiting for the host; returns whether there was anything."""
         while session.events:
-            self._take_event(session.events.popleft().path)
+            self._take_event(session.events.popleft())
         if self._stale or time.monotonic() >= self._look_at:
             self._list(session)
             return True
@@ -248,8 +255,11 @@ class XenStoreExchange:
         self._answerer.rest(session)
         return False
 
-    def _take_event(self, path: bytes) -> None:
+    def _take_event(self, event: WatchEvent) -> None:
         """Notes which request has changed."""
+        path, token = event
+        if token != _TOKEN:
+            return  # a late one of the answerer's watch
         if not path.startswith(self._folder + b"/"):
             self._stale = True  # the folder itself: made, removed, or just being watched
             return
@@ -264,13 +274,17 @@ class XenStoreExchange:
             self._seen[name] = None
 
     def _list(self, session: Session) -> None:
-        """Notes all requests that are in the store."""
+        """Notes all requests that are in the store.
+
+        :raises SessionLostError: there are some that no event told of: the daemon has forgotten the watch.
+        """
+        expected = self._stale
         self._stale = False
         self._look_at = time.monotonic() + _LOOK_ANYWAY
         try:
             names = list_children(session, self._folder)
         except StoreError as error:
-            if error.name == "ENOENT":
+            if error.name == "ENOENT" and expected:
                 self._make_folder(session)
                 return
             if error.name != "E2BIG":
@@ -286,9 +300,12 @@ class XenStoreExchange:
             return
         self._unlisted = None
         self._connected()
-        for name in names:
-            if name not in self._open:
-                self._seen[name] = None
+        while session.events:
+            self._take_event(session.events.popleft())
+        new = [name for name in names if name not in self._open and name not in self._seen]
+        if not expected and not self._stale and not self._kept.keys() >= set(new):
+            raise SessionLostError("XenStore has not told of a request")
+        self._seen.update(dict.fromkeys([*new, *self._kept]))
 
     def _make_folder(self, session: Session) -> None:
         """Makes the folder of the requests, unless it is there."""
@@ -304,30 +321,39 @@ class XenStoreExchange:
 
     def _read(self, session: Session) -> None:
         """Reads the next requests, and begins the transaction of the first answer on the way."""
-        names = [name for name, _ in zip(self._seen, range(_MOST_READ), strict=False)]
+        names = list(islice(self._seen, _MOST_READ))
+        for name in names:
+            del self._seen[name]
         operations = [Operation(Op.READ, self._node(name) + b"\0") for name in names]
         if not self._answerer.ready:
             operations.append(self._answerer.begin_ahead())
         contents = session.call_all(*operations)
         for begun in contents[len(names) :]:
             self._answerer.begun_ahead(begun)
+        again = []
         for name, content in zip(names, contents, strict=False):
-            del self._seen[name]
             if isinstance(content, StoreError):
                 if content.name != "ENOENT":
                     _log.warning("A request cannot be read: %s", content)
-                self._kept.pop(name, None)
+                self._count_gone()
+                if name in self._kept and self._kept[name][0] is None:
+                    again.append(name)
+                else:
+                    self._kept.pop(name, None)
             elif name in self._kept and self._kept[name][0] == content:
-                self._put_kept(session, name)
+                again.append(name)
             else:
                 self._kept.pop(name, None)
                 self._open[name] = content
                 self._inbox.append({"data": content, "id": name.decode(errors="replace"), "name": name})
+        for name in again:
+            if name in self._kept:  # putting one may have put others
+                self._put_kept(session, name)
 
     def _put_kept(self, session: Session, name: bytes) -> None:
         """Tries again to put an answer that did not get in."""
         content, answer = self._kept.pop(name)
-        self._open[name] = content
+        self._open[name] = content or b""
         try:
             self._answer(session, name, answer)
         except ExchangeError as error:
@@ -335,21 +361,66 @@ class XenStoreExchange:
             if isinstance(error, SessionLostError):
                 raise
             _log.warning("The answer to %s is still kept: %s", name.decode(errors="replace"), error)
+            self._try_kept_later()
         finally:
-            del self._open[name]
-            self._touched.discard(name)
+            self._close_request(name)
+
+    def _try_kept_later(self) -> None:
+        """Lists the requests once more, sooner than usual: those with a kept answer are among them."""
+        self._look_at = min(self._look_at, time.monotonic() + self._delay)
+        self._delay = min(self._delay * 2, _LOOK_ANYWAY)
+
+    def _close_request(self, name: bytes) -> None:
+        del self._open[name]
+        self._touched.discard(name)
+        self._shed.discard(name)
 
     # Answers
 
     def _answer(self, session: Session, name: bytes, answer: bytes) -> None:
-        removed = self._answerer.answer(session, self._node(name), name, answer, more=bool(self._inbox))
-        for _ in range(session.events_before_answer):  # some daemons tell of our own removal first, others later
-            self._take_event(session.events.popleft().path)
+        while True:
+            try:
+                removed = self._answerer.answer(session, self._node(name), name, answer, more=bool(self._inbox))
+                break
+            except StoreError as error:
+                if error.name not in NO_ROOM or not self._shed_requests(session, name):
+                    raise
+        for _ in range(self._answerer.events_before_commit):  # some daemons tell of our own removal first, others later
+            self._take_event(session.events.popleft())
         if removed and name not in self._touched:
             self._removed[name] = self._removed.get(name, 0) + 1
+        self._count_gone()
+        self._delay = _FIRST_DELAY
+        if self._kept:  # there is room again, for one at least
+            self._seen.setdefault(next(iter(self._kept)))
+
+    def _shed_requests(self, session: Session, answered: bytes) -> bool:
+        """Takes open requests out of the store before they are answered; returns whether there are any.
+
+        While the host has written more requests than a guest may have nodes, there is no room for any answer, and each
+        would wait for a host that gives up.
+        """
+        while True:
+            names = [name for name in self._open if name != answered and name not in self._shed][:_MOST_SHED]
+            if names:
+                break
+            session.receive()
+            while session.events:
+                self._take_event(session.events.popleft())
+            if not self._seen:
+                return False
+            self._read(session)
+        _log.warning("XenStore: no room for an answer; %d requests are taken out before they are answered", len(names))
+        session.call_all(*(Operation(Op.RM, self._node(name) + b"\0") for name in names))
+        self._shed.update(names)
+        return True
+
+    def _count_gone(self) -> None:
+        """Has the folder listed again when enough requests are gone since it was too large for that."""
         if self._unlisted is not None:
             self._unlisted += 1
-            self._stale = self._unlisted >= _LIST_AGAIN
+            if self._unlisted >= _LIST_AGAIN:
+                self._stale = True
 
     def _node(self, name: bytes) -> bytes:
         return self._folder + b"/" + name

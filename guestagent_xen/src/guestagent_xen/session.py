@@ -11,6 +11,7 @@ import select
 import struct
 import time
 from collections import deque
+from itertools import islice
 from typing import NamedTuple
 
 from pyxs._internal import Op
@@ -178,6 +179,20 @@ class Session:
             self._take(op, request_id, data[start + _HEADER.size : following])
             start = following
         self._unread = data[start:]
+        return True
+
+    def await_event(self, token: bytes, timeout: float) -> bool:
+        """Waits for an event with ``token`` that has not come yet; returns whether there was one within ``timeout``.
+
+        :raises SessionLostError: the daemon hung up.
+        """
+        deadline = time.monotonic() + timeout
+        known = len(self.events)
+        while not any(event.token == token for event in islice(self.events, known, None)):
+            remaining = deadline - time.monotonic()
+            if remaining <= 0 or not self._readable.poll(remaining * 1000):
+                return False
+            self.receive()
         return True
 
     def _packet(self, position: int, operation: Operation) -> bytes:

@@ -11,7 +11,7 @@ It needs Linux, gcc, ``xenstore-utils`` and the daemons, and neither root nor py
 from .agents import Agent
 from .daemons import DAEMONS, Daemon
 from .guests import Guest
-from .hosts import Host
+from .hosts import Host, Watch
 from .programs import Programs, ProgramsMissingError, find_programs
 
-__all__ = ("DAEMONS", "Agent", "Daemon", "Guest", "Host", "Programs", "ProgramsMissingError", "find_programs")
+__all__ = ("DAEMONS", "Agent", "Daemon", "Guest", "Host", "Programs", "ProgramsMissingError", "Watch", "find_programs")

@@ -7,11 +7,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 __all__ = ("Agent",)
 
-_END = 30.0  # seconds
+_PATIENCE = 30.0  # seconds
 
 
 class Agent:
@@ -52,6 +53,13 @@ class Agent:
         assert self._process is not None
         return self._process.pid
 
+    def await_log(self, text: str) -> None:
+        """Returns when the agent has logged ``text``."""
+        deadline = time.monotonic() + _PATIENCE
+        while text not in self.log:
+            assert time.monotonic() < deadline, f"The agent has not logged {text!r}: {self.log}"
+            time.sleep(0.01)
+
     def start(self) -> None:
         """Starts the agent; returns at once."""
         assert self._process is None
@@ -80,7 +88,7 @@ class Agent:
         process, self._process = self._process, None
         process.send_signal(signal.SIGTERM)
         try:
-            status = process.wait(_END)
+            status = process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-__all__ = ("Host",)
+__all__ = ("Host", "Watch")
 
 _MOST_ARGUMENTS = 1000  # of one program, far below what a kernel takes
+_PATIENCE = 30.0  # seconds
 
 
 class Host:
@@ -61,6 +63,10 @@ class Host:
         """Sets who may do what: ``n7`` is domain 7's, ``r7`` may be read by it."""
         self._run("xenstore-chmod", path, *permissions)
 
+    def watch(self, path: str) -> Watch:
+        """Returns a watch that is set already; it ends with its ``with`` block."""
+        return Watch(self.environment, path)
+
     def _run(self, *words: str | bytes, check: bool = True) -> subprocess.CompletedProcess[bytes]:
         done = subprocess.run(
             list(words), env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=self._timeout
@@ -69,3 +75,35 @@ class Host:
             command = " ".join(os.fsdecode(word) for word in words[:3])
             raise OSError(f"{command}: exit status {done.returncode}: {done.stderr.decode(errors='replace').strip()}")
         return done
+
+
+class Watch:
+    """A xenstore-watch that runs."""
+
+    def __init__(self, environment: Mapping[str, str], path: str) -> None:
+        self._process = subprocess.Popen(
+            ["xenstore-watch", path], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+        )
+        assert self._process.stdout is not None
+        self._output = self._process.stdout
+        os.set_blocking(self._output.fileno(), False)
+        self._unread = b""
+        if not self.changed(_PATIENCE):  # the first event says that it is set
+            self.__exit__()
+            raise OSError(f"xenstore-watch {path} sees nothing")
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._output.close()
+
+    def changed(self, timeout: float) -> list[str]:
+        """Waits until something changes and returns the paths that did; none if nothing has, or the daemon is gone."""
+        if not select.select([self._output], [], [], timeout)[0]:
+            return []
+        data = self._unread + (os.read(self._output.fileno(), 1 << 20) or b"")
+        whole, _, self._unread = data.rpartition(b"\n")
+        return whole.decode().split()

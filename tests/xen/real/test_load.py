@@ -1,0 +1,79 @@
+"""Many requests at once, from a host that has the distribution's programs and nothing of ours."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.xen.harness import Agent, Daemon, Guest
+from tests.xen.real.questions import Questions
+
+pytestmark = pytest.mark.real
+
+
+def names(count: int) -> list[str]:
+    """Names as long as those of hosts, which are UUIDs."""
+    return [f"request-{number:028}" for number in range(count)]
+
+
+def test_a_thousand_requests_in_one_go_are_answered(place: Any, folder: Path) -> None:
+    questions = Questions(place.daemon.host, place.home)
+    with questions.watch() as watch, Agent(folder, place.way):
+        questions.ask(["first"])
+        questions.collect(watch)
+        questions.ask(names(1000))
+        questions.collect(watch)
+        questions.assert_nothing_is_left()
+
+
+def test_more_requests_than_a_guest_may_have_nodes_are_answered(daemon: Daemon, guest: Guest, folder: Path) -> None:
+    questions = Questions(daemon.host, guest.home)
+    with questions.watch() as watch, Agent(folder, guest.device):
+        questions.ask(["first"])
+        questions.collect(watch)
+        questions.ask(names(1200))
+        questions.collect(watch, patience=5.0)
+        questions.assert_nothing_is_left()
+
+
+def test_300_that_wait_already_are_answered_in_a_guest(daemon: Daemon, guest: Guest, folder: Path) -> None:
+    questions = Questions(daemon.host, guest.home)
+    questions.ask(names(300))
+    with questions.watch() as watch, Agent(folder, guest.device) as agent:
+        if daemon.name == "oxenstored":  # which cannot list as many: they wait until hosts have given up on some
+            agent.await_log("more requests than its daemon can list")
+            questions.ask(["while-it-runs"])
+            questions.collect(watch, most_open=300)
+            questions.withdraw(names(240))
+        questions.collect(watch, patience=5.0)
+        assert agent.log.count("more requests than its daemon can list") == (daemon.name == "oxenstored")
+    questions.assert_nothing_is_left()
+
+
+def test_answers_that_nobody_collects_make_room_for_new_ones(daemon: Daemon, guest: Guest, folder: Path) -> None:
+    room = {"xenstored": 40, "oxenstored": 900}[daemon.name]
+    asked = names(1200)
+    questions = Questions(daemon.host, guest.home)
+    with questions.watch() as watch, Agent(folder, guest.device):
+        questions.ask(["first"])
+        questions.collect(watch)
+        for start in range(0, 1200, 100):
+            questions.ask(asked[start : start + 100])
+            questions.await_taken()
+        questions.read(asked[-room:])
+
+
+@pytest.mark.parametrize("daemon", ["xenstored"], indirect=True)
+def test_a_host_that_looks_now_and_then_sees_every_answer(daemon: Daemon, guest: Guest, folder: Path) -> None:
+    asked = names(200)  # a few times as many as there is room for; oxenstored has room for a thousand
+    questions = Questions(daemon.host, guest.home)
+    with Agent(folder, guest.device):
+        questions.ask(asked)
+        seen: set[str] = set()
+        deadline = time.monotonic() + 30
+        while seen != set(asked):
+            assert time.monotonic() < deadline, f"{len(asked) - len(seen)} answers were removed before they were seen"
+            time.sleep(0.5)  # as the plugin of XenServer does, which does not remove answers either
+            seen.update(questions.answered())
