@@ -9,6 +9,7 @@ has its own: a new one is put in place as soon as somebody opens the last. As Li
 - Watches and transactions of a program end when it closes the device.
 - A message that is too large is not passed on. Here the program is hung up on; Linux fails its write with EINVAL.
 - SIGUSR1, the machine moved to another host: what was asked for is not answered, and all watches are set again.
+  SIGUSR2, only the daemon is a new one, which Linux does not notice: the same without the watches.
 
 What it cannot do, because the devices are terminals: lose the second of two requests that come in one write, and keep
 two programs apart that open it at the very same moment. Whoever has had an answer has a device of its own.
@@ -126,7 +127,8 @@ class Kernel:
         self._inotify = _LIBC.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(writer)
-        signal.signal(signal.SIGUSR1, lambda *_: None)
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, lambda *_: None)
         for descriptor, handle in (
             (self._ring.wake, lambda: None),
             (self._inotify, self._replace),
@@ -260,13 +262,15 @@ class Kernel:
         self._write(program)
 
     def _move_house(self, reader: int) -> None:
-        os.read(reader, 4096)
+        forgotten = signal.SIGUSR2 in os.read(reader, 4096)
         self._requests.clear()
         self._ring.renew()
         for program in self._programs.values():
             program.transactions.clear()
             program.written.clear()
             program.held.clear()
+            if forgotten:
+                program.watches.clear()
             for watch in program.watches:
                 self._ask(None, WATCH, 0, 0, watch)
         print("ready", flush=True)

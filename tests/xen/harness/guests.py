@@ -34,6 +34,8 @@ class Guest:
         """The path of the domain's own nodes."""
         self.device = daemon.folder / f"xenbus-{domid}"
         """What /dev/xen/xenbus is to the programs of this domain; any number may have it open, see guest_kernel.py."""
+        self.forgets_watches = False
+        """Whether the kernel does not set the watches of its programs again when the daemon has been started again."""
         self._daemon = daemon
         self._old_kernel = old_kernel
         self._page = daemon.folder / f"page-{domid}"
@@ -52,15 +54,18 @@ class Guest:
         self.introduce()
 
     def introduce(self) -> None:
-        """Tells the daemon of the domain, makes its nodes, and boots the kernel, or lets it go on as after a migration:
-        it watches again what its programs watch, and what they had asked for is not answered any more."""
+        """Tells the daemon of the domain, makes its nodes, and boots the kernel.
+
+        A kernel that runs already goes on as after a migration: it sets the watches of its programs again, and what
+        they had asked for is not answered any more.
+        """
         self._page.write_bytes(bytes(_PAGE))
         self._make_nodes()
         ask(self._daemon.socket, INTRODUCE, b"%d" % self.domid, b"1", b"1")
         if self._kernel is None:
             self._boot()
         else:
-            self._kernel.send_signal(signal.SIGUSR1)
+            self._kernel.send_signal(signal.SIGUSR2 if self.forgets_watches else signal.SIGUSR1)
             self._await_kernel()
 
     def destroy(self, *, forget: bool = True) -> None:
