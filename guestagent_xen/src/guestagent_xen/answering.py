@@ -46,7 +46,8 @@ class Answerer:
     def __init__(self, folder: bytes, patience: float) -> None:
         self._folder = folder
         self._patience = patience
-        self._put: dict[bytes, float] = {}  # the names of our answers, oldest first, and when they were put
+        self._put: dict[bytes, float] = {}  # the names of our answers, oldest first, and when they were put, in the
+        # time of _now()
         self._listed = False  # whether it is known which are there, those of earlier runs too
         self._watching = False  # whether the host takes answers away
         self._spare: tuple[int, float] | None = None  # a transaction begun ahead, and when
@@ -81,6 +82,7 @@ class Answerer:
         """The session is lost, and what was begun in it."""
         self._spare = None
         self._listed = self._watching = False
+        self._put = dict.fromkeys(self._put, float("inf"))  # hosts could not collect any either
 
     def answer(self, session: Session, request: bytes, name: bytes, value: bytes, *, more: bool) -> bool:
         """Removes the node ``request`` and writes the answer ``name``, both or neither.
@@ -131,7 +133,7 @@ class Answerer:
                 with suppress(StoreError):
                     session.call(Op.UNWATCH, self._folder, _TOKEN)
         self._put.pop(name, None)
-        self._put[name] = time.monotonic()
+        self._put[name] = _now(session)
         if len(self._put) > _MOST_KNOWN:
             del self._put[next(iter(self._put))]
         return found
@@ -183,7 +185,9 @@ class Answerer:
         if not self._put:
             self._listed = False
             return None
-        latest = time.monotonic() - _UNTOUCHED
+        now = _now(session)
+        self._put = {name: min(when, now) for name, when in self._put.items()}
+        latest = now - _UNTOUCHED
         oldest = [name for name, when in islice(self._put.items(), most) if when <= latest]
         if not oldest:
             if self._watching:
@@ -219,3 +223,8 @@ class Answerer:
         ours = {name: when for name, when in self._put.items() if name in present}
         self._put = {**{name: _LONG_AGO for name in there if name not in ours}, **ours}
         return False
+
+
+def _now(session: Session) -> float:
+    """Returns the time in seconds, which stands still while the daemon does: nobody can collect an answer then."""
+    return time.monotonic() - session.stalled

@@ -27,6 +27,7 @@ _LARGEST = 4096  # bytes that follow a header (XENSTORE_PAYLOAD_MAX)
 _LARGEST_ON_A_BUS = _LARGEST - _HEADER.size  # the kernel's buffer holds the header too
 _LAST_ID = 2**32 - 1
 _CHUNK = 64 * 1024
+_STALL = 0.1  # seconds from which on an answer is late
 _NAMELESS = (Op.WATCH, Op.UNWATCH)  # old kernels answer these with request id 0
 
 
@@ -85,6 +86,8 @@ class Session:
         """What watches told, oldest first; whoever handles an event takes it out."""
         self.events_before_answer = 0
         """How many of ``events`` came before the answer to the first operation of the last ``call_all``."""
+        self.stalled = 0.0
+        """Seconds that were spent waiting for a daemon that hardly did anything, for hosts neither."""
         self._connection = connection
         self._descriptor: int = connection.fileno()
         self._timeout = timeout
@@ -136,12 +139,16 @@ class Session:
         self._awaited.clear()
         self._nameless.clear()
         packets = [self._packet(position, operation) for position, operation in enumerate(operations)]
-        deadline = time.monotonic() + self._timeout
+        begun = time.monotonic()
+        deadline = begun + self._timeout
         for data in packets if self._one_by_one else [b"".join(packets)]:
             self._send(data, deadline)
         while self._awaited:
             if not self.receive():
                 self._wait(self._readable, deadline)
+        took = time.monotonic() - begun
+        if took > _STALL:
+            self.stalled += took
         return [answer for answer in self._answers if answer is not None]
 
     def tell(self, operation: Operation) -> None:

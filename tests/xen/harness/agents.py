@@ -57,7 +57,7 @@ class Agent:
         """Returns when the agent has logged ``text``."""
         deadline = time.monotonic() + _PATIENCE
         while text not in self.log:
-            assert time.monotonic() < deadline, f"The agent has not logged {text!r}: {self.log}"
+            assert time.monotonic() < deadline, f"The agent has not logged {text!r}: {self.log[-2000:]}"
             time.sleep(0.01)
 
     def start(self) -> None:
@@ -92,5 +92,5 @@ class Agent:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-            raise AssertionError(f"The agent does not end: {self.log}") from None
-        assert status == 0, self.log
+            raise AssertionError(f"The agent does not end: {self.log[-2000:]}") from None
+        assert status == 0, f"The agent ended with status {status}: {self.log[-2000:]}"

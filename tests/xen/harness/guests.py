@@ -59,7 +59,9 @@ class Guest:
         A kernel that runs already goes on as after a migration: it sets the watches of its programs again, and what
         they had asked for is not answered any more.
         """
-        self._page.write_bytes(bytes(_PAGE))
+        page = self._page.with_suffix(".new")  # the kernel may still use the old one
+        page.write_bytes(bytes(_PAGE))
+        page.replace(self._page)
         self._make_nodes()
         ask(self._daemon.socket, INTRODUCE, b"%d" % self.domid, b"1", b"1")
         if self._kernel is None:

@@ -33,6 +33,10 @@ class Questions:
         content = {name: json.dumps({"name": name, "value": ""}).encode() for name in names}
         self._host.write({f"{self._requests}/{name}": content[name] for name in names})
 
+    def ask_again(self) -> None:
+        """Writes once more what has not been answered: the store has lost it."""
+        self.ask(self.open)
+
     def watch(self) -> Watch:
         """Returns a watch to collect with."""
         return self._host.watch(self._answers)
