@@ -248,6 +248,19 @@ def test_a_daemon_that_does_not_answer_is_given_up(store_path: Path) -> None:
             session.call(READ, b"name")
 
 
+def test_a_daemon_that_accepts_nobody_is_given_up(store_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as waiting:
+        listener.bind(str(store_path))
+        listener.listen(0)  # one may wait
+        waiting.connect(str(store_path))
+        with pytest.raises(SessionLostError, match="cannot be reached"):
+            connect(store_path, 0.05)
+        timer = threading.Timer(0.1, lambda: listener.accept()[0].close())
+        timer.start()
+        connect(store_path, 10.0).close()
+        timer.join()
+
+
 def test_wake_is_sticky(exchange: XenStoreExchange) -> None:
     exchange.wake()
     assert not exchange.wait(30.0)

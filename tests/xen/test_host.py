@@ -262,6 +262,24 @@ class TestWithABadDaemon:
             with pytest.raises(StoreError, match="XenStore does not answer"):
                 client.version()
 
+    def test_one_that_accepts_nobody_is_told(self, listening: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(host, "_GRACE", 0.05)
+        listening.listen(0)  # one may wait
+        with socket.socket(socket.AF_UNIX) as waiting:
+            waiting.connect(listening.getsockname())
+            with GuestClient(7, socket=listening.getsockname()) as client:
+                with pytest.raises(StoreError, match="XenStore does not answer"):
+                    client.version()
+
+    def test_one_that_accepts_late_is_waited_for(self, listening: socket.socket) -> None:
+        listening.listen(0)
+        with socket.socket(socket.AF_UNIX) as waiting:
+            waiting.connect(listening.getsockname())
+            timer = threading.Timer(0.1, lambda: listening.accept()[0].close())
+            timer.start()
+            host._Store([listening.getsockname()]).close()
+            timer.join()
+
     def test_one_that_hangs_up_is_told(self, listening: socket.socket) -> None:
         thread = threading.Thread(target=lambda: listening.accept()[0].close())
         thread.start()

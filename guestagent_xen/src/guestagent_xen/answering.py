@@ -24,6 +24,7 @@ __all__ = ("NO_ROOM", "Answerer")
 _log = logging.getLogger(__name__)
 NO_ROOM = ("ENOSPC", "EQUOTA")
 """Names of the errors that say that a guest has no room left."""
+_TOO_LARGE = ("E2BIG", "EINVAL")  # oxenstored says so; kernels do
 _DROPPED = ("EAGAIN", "ENOENT")  # the transaction met a conflict; the daemon does not know it (any more)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.1  # seconds, after a conflict
 _LARGEST_OF_XENSTORED = 2015  # bytes that a guest may write: 2048 for the record with an entry of permissions
@@ -114,7 +115,7 @@ class Answerer:
                         time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # no secret
                         pause = min(pause * 2, _LONGEST_PAUSE)
                         continue
-                    if error.name == "E2BIG":
+                    if error.name in _TOO_LARGE:
                         raise ResponseTooLargeError(min(_LARGEST_OF_OXENSTORED, len(value) - 1)) from error
                     if error.name not in NO_ROOM:
                         raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import struct
 from pathlib import Path
 
 from pyxs.connection import UnixSocketConnection, XenBusConnection
@@ -43,7 +44,9 @@ def connect(path: Path | None, timeout: float) -> Session:
         raise SessionLostError("There is no way to XenStore: neither a xenbus device nor the socket of a xenstored")
     try:
         is_socket = stat.S_ISSOCK(way.stat().st_mode)
-        connection = _PatientSocketConnection(os.fspath(way)) if is_socket else XenBusConnection(os.fspath(way))
+        connection = (
+            _PatientSocketConnection(os.fspath(way), timeout) if is_socket else XenBusConnection(os.fspath(way))
+        )
         connection.connect()
     except (OSError, PyXSError) as error:
         raise SessionLostError(f"XenStore cannot be reached by {way}: {error}") from error
@@ -51,16 +54,23 @@ def connect(path: Path | None, timeout: float) -> Session:
 
 
 class _PatientSocketConnection(UnixSocketConnection):  # type: ignore[misc]  # pyxs has no types
-    """A connection that fails at once where a daemon that is stopped would let it wait for ever."""
+    """A connection that a daemon which is stopped does not let wait for ever."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__(path)
+        self._timeout = timeout
 
     def create_transport(self) -> _SocketTransport:
-        return _SocketTransport(self.path)
+        return _SocketTransport(self.path, self._timeout)
 
 
 class _SocketTransport:
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, timeout: float) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.setblocking(False)
+        # Daemons let one connection wait. A time-out of Python's would make the second fail at once.
+        seconds, fraction = divmod(timeout, 1)
+        patience = struct.pack("@ll", int(seconds), max(1, int(fraction * 1e6)))  # 0 would be for ever
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
         try:
             self._socket.connect(path)
         except BaseException:

@@ -6,6 +6,7 @@ again and refuses values that real hosts write, so what is above the transports 
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import struct
@@ -28,6 +29,7 @@ _LARGEST_ON_A_BUS = _LARGEST - _HEADER.size  # the kernel's buffer holds the hea
 _LAST_ID = 2**32 - 1
 _CHUNK = 64 * 1024
 _STALL = 0.1  # seconds from which on an answer is late
+_REFUSALS = (errno.EINVAL, errno.E2BIG)  # of kernels, for a message
 _NAMELESS = (Op.WATCH, Op.UNWATCH)  # old kernels answer these with request id 0
 
 
@@ -141,8 +143,11 @@ class Session:
         packets = [self._packet(position, operation) for position, operation in enumerate(operations)]
         begun = time.monotonic()
         deadline = begun + self._timeout
-        for data in packets if self._one_by_one else [b"".join(packets)]:
-            self._send(data, deadline)
+        if self._one_by_one:
+            for position, data in enumerate(packets):
+                self._send_one(position, data, deadline)
+        else:
+            self._send(b"".join(packets), deadline)
         while self._awaited:
             if not self.receive():
                 self._wait(self._readable, deadline)
@@ -212,6 +217,17 @@ class Session:
         return (
             _HEADER.pack(operation.op, self._last_id, operation.transaction, len(operation.content)) + operation.content
         )
+
+    def _send_one(self, position: int, data: bytes, deadline: float) -> None:
+        """Sends an operation that the kernel may refuse to pass on, as it does with one that is too large for it."""
+        try:
+            self._send(data, deadline)
+        except SessionLostError as error:
+            number = getattr(error.__cause__, "errno", None)
+            if number not in _REFUSALS:
+                raise
+            self._answers[position] = StoreError(errno.errorcode[number], str(self._operations[position]))
+            self._awaited = {waiting: known for waiting, known in self._awaited.items() if known != position}
 
     def _send(self, data: bytes, deadline: float) -> None:
         unsent = memoryview(data)

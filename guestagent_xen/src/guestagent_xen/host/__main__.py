@@ -364,12 +364,16 @@ class _Store:
         try:
             if stat.S_ISSOCK(os.stat(path).st_mode):
                 with socket.socket(socket.AF_UNIX) as connection:
-                    connection.settimeout(_GRACE)
+                    # Daemons let one connection wait. A time-out of Python's would make the second fail at once.
+                    patience = struct.pack("@ll", int(_GRACE), int(_GRACE % 1 * 1e6))
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
                     connection.connect(path)
                     self._descriptor = connection.detach()
             else:
                 self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
                 self.largest -= _HEADER.size  # a kernel's buffer holds the header too
+        except BlockingIOError as error:
+            raise StoreError(f"{path}: XenStore does not answer") from error
         except OSError as error:
             raise StoreError(f"{path}: XenStore cannot be reached: {error.strerror or error}") from error
         os.set_blocking(self._descriptor, False)
