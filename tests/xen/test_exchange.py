@@ -240,6 +240,26 @@ def test_it_comes_back_and_puts_the_answer_that_it_kept(small_store: Any, exchan
         again.close()
 
 
+def test_many_answers_without_a_daemon_do_not_delay_connecting(small_store: Any, exchange: XenStoreExchange) -> None:
+    with closing(connect(small_store.path, 10.0)) as host:
+        for number in range(20):
+            write(host, f"r{number}", b"")
+        requests = take(exchange, 20)
+    small_store.close()
+    for request in requests:
+        with pytest.raises(ExchangeError, match="kept"):
+            exchange.put_response(request, {"data": b"done"})
+    again = type(small_store)(small_store.path)
+    try:
+        begun = time.monotonic()
+        with closing(connect(again.path, 10.0)) as host:
+            write(host, "new", b"")
+            assert [request["id"] for request in take(exchange, 1)] == ["new"]
+        assert time.monotonic() - begun < 2.0
+    finally:
+        again.close()
+
+
 def test_a_daemon_that_does_not_answer_is_given_up(store_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(store_path))

@@ -135,10 +135,10 @@ class XenStoreExchange:
             content = None if name in self._shed else self._open[name]
             self._kept[name] = content, answer
             self._close_request(name)
-            if isinstance(error, SessionLostError):
-                self._lose_session(error)
-            else:
+            if not isinstance(error, SessionLostError):
                 self._try_kept_later()
+            elif self._session is not None:  # else it is lost already, and the pause grows with attempts to connect
+                self._lose_session(error)
             raise ExchangeError(f"The answer to {name.decode()} is kept and tried again later: {error}") from error
         self._close_request(name)
 
