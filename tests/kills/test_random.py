@@ -18,7 +18,7 @@ import pytest
 from tests.kills.harness import Account, CountingAgent, LocalHost, XenHost
 from tests.xen.harness import DAEMONS, Daemon, Guest, ProgramsMissingError, find_programs
 
-KILLS = int(os.environ.get("GUESTAGENT_KILLS", "8"))
+KILLS = int(os.environ.get("GUESTAGENT_KILLS", "6"))
 REQUESTS_PER_KILL = 10
 SEED = int(os.environ.get("GUESTAGENT_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
 PATIENCE = 60.0  # seconds
@@ -101,7 +101,11 @@ def check(agent: CountingAgent, account: Account, seed: str, capsys: pytest.Capt
 def test_over_the_local_socket(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     account, agent = Account(), CountingAgent(folder)
     with Announced(agent):
-        lead(agent, LocalHost(agent.socket, account), account, random.Random(SEED))
+        host = LocalHost(agent.socket, account)
+        try:
+            lead(agent, host, account, random.Random(SEED))
+        finally:
+            host.close()
         check(agent, account, f"local, GUESTAGENT_SEED={SEED}", capsys)
 
 

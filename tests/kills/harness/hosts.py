@@ -111,6 +111,11 @@ class LocalHost:
                 self._connections.remove(entry)
         return count
 
+    def close(self) -> None:
+        """Hangs up."""
+        for connection, _, _ in self._connections:
+            connection.close()
+
     def _connected(self) -> socket.socket:
         deadline = time.monotonic() + 30
         while True:
