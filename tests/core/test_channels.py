@@ -255,20 +255,22 @@ def test_the_deadline_counts_from_the_moment_the_lock_is_held(recorder: Recorder
     assert run_by_hook is journalled
 
 
-def test_calls_that_run_on_after_their_deadline_are_known(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
-    runner = recorder.runner()
-    overdue: list[list[list[Call]]] = []
+def test_the_calls_that_run_are_known(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    began: list[Call] = []
+    runner = recorder.runner(on_begin=began.append)
+    running: list[list[Call]] = []
 
     def run_command(call: Call) -> CommandResult:
-        overdue.append([runner.overdue(-1000), runner.overdue(0)])
+        running.append(runner.running())
         return CommandResult()
 
     monkeypatch.setattr(recorder, "run_command", run_command)
     for name in ("exclusive", "parallel"):
         runner.run_command(name, "5")
     exclusive, parallel = [call for call in recorder.calls if call.deadline is not None]
-    assert overdue == [[[exclusive], []], [[parallel], []]]
-    assert runner.overdue(-1000) == []
+    assert running == [[exclusive], [parallel]]
+    assert runner.running() == []
+    assert began == [exclusive]
 
 
 def test_the_deadline_of_a_parallel_command_is_known_at_once(recorder: Recorder) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -259,7 +260,7 @@ def test_the_watchdog_starves_while_a_call_is_stuck(folder: Path) -> None:
         service = Service(folder, WATCHDOG_USEC="100000")
     service.told()
     thread, answers = service.ask_in_background("stuck")
-    service.manager.settimeout(1.0)
+    service.manager.settimeout(1.5)
     with pytest.raises(TimeoutError):
         set(iter(service.told, "anything else"))
     assert b'"0"' in service.ask("version")
@@ -269,5 +270,19 @@ def test_the_watchdog_starves_while_a_call_is_stuck(folder: Path) -> None:
     assert service.told() == "WATCHDOG=1"
     assert b"ended" in answers[0]
     service.process.terminate()
-    assert "local: stuck (#1) does not end" in service.end()
+    log = service.end()
+    assert "local: stuck (#1) is past its deadline of 0 s and goes on" in log
+    assert log.count("local: stuck (#1) does not end; the service manager is to restart us") == 1
     service.close()
+
+
+def test_a_command_that_does_not_end_is_reported_without_a_service_manager(service: Service) -> None:
+    service.told()
+    thread, answers = service.ask_in_background("stuck")
+    time.sleep(1.5)  # a second after the deadline it is reported
+    assert b'"0"' in service.ask("version")
+    (service.folder / "end").touch()
+    thread.join(PATIENCE)
+    assert b"ended" in answers[0]
+    service.process.terminate()
+    assert service.end().count("local: stuck (#1) is past its deadline") == 1

@@ -50,7 +50,8 @@ def lead(agent: CountingAgent, host: LocalHost | XenHost, account: Account, chan
                 continue
             ask(len(requests) // (KILLS + 1 - life))
             deadline = time.monotonic() + PATIENCE
-            while not host.collect():
+            # All may be lost: a child of the dead agent that has not got to its exec keeps the old socket for a moment.
+            while not host.collect() and account.open:
                 assert time.monotonic() < deadline, agent.log
                 time.sleep(0.001)
             moment = time.monotonic() + chance.expovariate(1 / 0.012)

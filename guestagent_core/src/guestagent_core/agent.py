@@ -7,6 +7,7 @@ import itertools
 import logging
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from typing import Any, cast
@@ -98,10 +99,13 @@ class Agent:
         build: Callable[[], Store] = self._store_part(config)
         return build()
 
-    def start(self, on_end: Callable[[], object] = lambda: None) -> bool:
+    def start(
+        self, on_end: Callable[[], object] = lambda: None, on_begin: Callable[[Call], object] | None = None
+    ) -> bool:
         """Starts the hooks plugins, and each channel in a thread of its own; returns whether any channel is open.
 
         :param on_end: called, in one of the threads, when the last channel has ended.
+        :param on_begin: called, in its thread, when an exclusive command begins.
         """
         sys.setswitchinterval(_SWITCH_INTERVAL)
         self.journal.recover()
@@ -109,7 +113,7 @@ class Agent:
             self._report(failure)
         for channel in self._channels:
             try:
-                channel.open(self.registry, self.hooks, self.journal)
+                channel.open(self.registry, self.hooks, self.journal, on_begin)
             except GuestAgentError as error:
                 self._report(error)
             else:
@@ -125,9 +129,14 @@ class Agent:
         for channel in self._open:
             channel.stop()
 
+    def running(self) -> list[Call]:
+        """Returns the calls that run."""
+        return [call for channel in self._open for call in channel.running()]
+
     def overdue(self, seconds: float) -> list[Call]:
         """Returns the running calls whose deadline passed more than ``seconds`` ago."""
-        return [call for channel in self._open for call in channel.overdue(seconds)]
+        latest = time.monotonic() - seconds
+        return [call for call in self.running() if call.deadline is not None and call.deadline < latest]
 
     def join(self) -> bool:
         """Waits until every channel has ended; returns whether that was because of :meth:`stop`."""
@@ -312,7 +321,13 @@ class _Channel:
         self._dispatcher: Dispatcher | None = None
         self._thread: threading.Thread | None = None
 
-    def open(self, registry: CommandRegistry, hooks: Hooks, journal: FileJournal) -> None:
+    def open(
+        self,
+        registry: CommandRegistry,
+        hooks: Hooks,
+        journal: FileJournal,
+        on_begin: Callable[[Call], object] | None,
+    ) -> None:
         """Builds the parts.
 
         :raises PluginLoadError: one cannot be built.
@@ -325,6 +340,7 @@ class _Channel:
             deny=config.deny,
             hooks=hooks,
             journal=journal,
+            on_begin=on_begin,
             store=self._make_store(),
         )
         parser = self._make_parser(self._runner)
@@ -340,8 +356,8 @@ class _Channel:
         if self._dispatcher is not None:
             self._dispatcher.stop()
 
-    def overdue(self, seconds: float) -> list[Call]:
-        return self._runner.overdue(seconds) if self._runner is not None else []
+    def running(self) -> list[Call]:
+        return self._runner.running() if self._runner is not None else []
 
     def join(self) -> None:
         if self._thread is not None:

@@ -34,6 +34,7 @@ class ChannelRunner:
     :param allow: names of commands that the channel may run, or patterns such as ``net.*``.
     :param deny: names or patterns that it may not run, though allowed.
     :param store: what the commands get as ``context.store``.
+    :param on_begin: called, in its thread, when an exclusive command begins.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class ChannelRunner:
         hooks: CallHooks | None = None,
         journal: Journal | None = None,
         store: Store | None = None,
+        on_begin: Callable[[Call], object] | None = None,
     ) -> None:
         self._registry = registry
         self._channel = channel
@@ -55,6 +57,7 @@ class ChannelRunner:
         self._hooks = hooks
         self._journal = journal
         self._store = store
+        self._on_begin = on_begin
         self._numbers = itertools.count(1)
         self._running: dict[int, Call] = {}
 
@@ -62,10 +65,9 @@ class ChannelRunner:
         """Returns what this channel may run, by name."""
         return {name: spec for name, spec in self._registry.specs.items() if self._denial(name) is None}
 
-    def overdue(self, seconds: float) -> list[Call]:
-        """Returns the running calls whose deadline passed more than ``seconds`` ago."""
-        latest = time.monotonic() - seconds
-        return [call for call in tuple(self._running.values()) if call.deadline is not None and call.deadline < latest]
+    def running(self) -> list[Call]:
+        """Returns the calls that run."""
+        return list(self._running.values())
 
     def run_command(self, name: str, value: Any = "") -> CommandResult:
         """Runs the command ``name`` if this channel may run it, and logs how it went.
@@ -114,7 +116,10 @@ class ChannelRunner:
             delivery.hand_over(place)
             if not place.wait():
                 raise CallAbandonedError
-            return self._perform(delivery, call._replace(deadline=time.monotonic() + spec.timeout))
+            call = call._replace(deadline=time.monotonic() + spec.timeout)
+            if self._on_begin is not None:
+                self._on_begin(call)
+            return self._perform(delivery, call)
         finally:
             place.release()
 

@@ -9,11 +9,12 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
 from .agent import Agent
+from .deadlines import DeadlineWatch
 from .errors import ConfigError
 
 __all__ = ("pid_file", "serve")
@@ -40,20 +41,29 @@ def serve(
     """
     watchdog = _watchdog_interval()
     ignored = frozenset(ignored)
-    with _events(_SIGNALS | ignored) as (next_event, end):
-        if not agent.start(on_end=end):
+    with _events(_SIGNALS | ignored) as (next_event, cause):
+        deadlines = DeadlineWatch(
+            agent.running,
+            lambda: cause(_LOOK),
+            _STUCK,
+            "restart the agent to end it" if watchdog is None else "the service manager is to restart us",
+        )
+        if not agent.start(on_end=lambda: cause(_END), on_begin=deadlines.began):
             _log.error("No channel is open, so the agent ends")
             agent.join()
             return 1
         on_ready()
         _notify("READY=1")
         stopping = False
-        next_ping = time.monotonic()
-        while (event := next_event(None if watchdog is None else max(0.0, next_ping - time.monotonic()))) is not _END:
-            if watchdog is not None and time.monotonic() >= next_ping:
-                _ping(agent)
+        next_ping = None if watchdog is None else time.monotonic()
+        while (event := next_event(_until(next_ping, deadlines.next_look))) is not _END:
+            if watchdog is not None and next_ping is not None and time.monotonic() >= next_ping:
+                if not agent.overdue(_STUCK):
+                    _notify("WATCHDOG=1")
                 next_ping = time.monotonic() + watchdog
-            if event is None:
+            if deadlines.next_look is not None and time.monotonic() >= deadlines.next_look:
+                deadlines.look()
+            if event is None or event == _LOOK:
                 continue
             if event in ignored:
                 _log.debug("Signal %d is ignored", event)
@@ -101,13 +111,14 @@ def pid_file(path: Path) -> Iterator[None]:
 
 # Signals
 
-_END = 0  # no signal has this number
+_END, _LOOK = 0, 255  # no signal has these numbers
 _SIGNALS = frozenset((signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
 
 
 @contextmanager
-def _events(signals: Iterable[int]) -> Iterator[tuple[Callable[[float | None], int | None], Callable[[], object]]]:
-    """Gives a function that waits for the next signal, `_END` or None after a time, and one that causes `_END`.
+def _events(signals: Iterable[int]) -> Iterator[tuple[Callable[[float | None], int | None], Callable[[int], object]]]:
+    """Gives a function that waits for the next signal, `_END`, `_LOOK` or None after a time, and one that causes the
+    two that are no signals.
 
     Waiting for the bytes that signals leave behind gives their handlers nothing to do that could get in the way of what
     they interrupt.
@@ -122,8 +133,12 @@ def _events(signals: Iterable[int]) -> Iterator[tuple[Callable[[float | None], i
         def next_event(timeout: float | None) -> int | None:
             return reader.recv(1)[0] if selector.select(timeout) else None
 
+        def cause(event: int) -> None:
+            with suppress(BlockingIOError):  # there is more than enough to wake up for
+                writer.send(bytes([event]))
+
         try:
-            yield next_event, lambda: writer.send(bytes([_END]))
+            yield next_event, cause
         finally:
             signal.set_wakeup_fd(previous)
             for number, handler in handlers.items():
@@ -145,12 +160,10 @@ def _watchdog_interval() -> float | None:
     return int(microseconds) / 2_000_000 or None
 
 
-def _ping(agent: Agent) -> None:
-    stuck = agent.overdue(_STUCK)
-    for call in stuck:
-        _log.error("%s: %s (%s) does not end; the service manager is to restart us", call.channel, call.name, call.id)
-    if not stuck:
-        _notify("WATCHDOG=1")
+def _until(*moments: float | None) -> float | None:
+    """Returns the seconds until the first of ``moments``; None: there is none."""
+    times = [moment for moment in moments if moment is not None]
+    return max(0.0, min(times) - time.monotonic()) if times else None
 
 
 def _notify(state: str) -> None:
