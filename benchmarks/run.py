@@ -15,7 +15,7 @@ from measuring import Row
 
 import guestagent_core
 
-BENCHMARKS = ("parsing", "local_channel", "qemu_agent", "starting", "idling")
+BENCHMARKS = ("parsing", "local_channel", "journalling", "qemu_agent", "starting", "idling")
 
 
 def main() -> int:

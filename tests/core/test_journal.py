@@ -665,6 +665,7 @@ def test_a_result_that_cannot_be_written_is_answered(machine: Machine, monkeypat
 
 def test_the_number_of_entries_is_bounded(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("guestagent_core.journal_file._MOST_KEPT", 20)
+    monkeypatch.setattr("guestagent_core.journal_file._COUNT_EVERY", 1)
     for number in range(100):
         machine.ask("effect", id=str(number)).answered(False)
         assert machine.journal._file._entries is not None

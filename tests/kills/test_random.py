@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import os
 import random
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,12 +23,6 @@ PATIENCE = 60.0  # seconds
 MOST_OPEN = 40  # requests
 START = 0.25  # seconds that a start takes at most, more or less
 COMMANDS = ("count", "count", "count", "count-on", "count-after", "fail")
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="ga-") as folder:
-        yield Path(folder)
 
 
 def lead(agent: CountingAgent, host: LocalHost | XenHost, account: Account, chance: random.Random) -> None:

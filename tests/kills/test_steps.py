@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
-from tests.kills.harness import STEPS, Account, CountingAgent, LocalHost, XenHost
-from tests.xen.harness import DAEMONS, Daemon, Guest, ProgramsMissingError, find_programs
+from tests.kills.harness import STEPS, Account, CountingAgent, LocalHost
+from tests.xen.harness import DAEMONS
 
 PATIENCE = 60.0  # seconds
 
@@ -37,33 +35,7 @@ EXPECTED = {
 }
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="ga-") as folder:
-        yield Path(folder)
-
-
-class Place(NamedTuple):
-    agent: CountingAgent
-    host: XenHost
-    account: Account
-
-
-@pytest.fixture(params=DAEMONS)
-def place(request: pytest.FixtureRequest, folder: Path) -> Iterator[Place]:
-    """A guest of a XenStore daemon, and the host's side."""
-    try:
-        programs = find_programs()
-    except ProgramsMissingError as error:
-        pytest.skip(str(error))
-    (folder / "store").mkdir()
-    with Daemon(request.param, folder / "store", programs) as daemon, Guest(daemon, 7) as guest:
-        account, agent = Account(), CountingAgent(folder, guest.device)
-        yield Place(agent, XenHost(daemon.socket, guest.home, account), account)
-        agent.kill()
-
-
-def answer(place: Place, token: str = "t") -> tuple[str, str]:
+def answer(place: Any, token: str = "t") -> tuple[str, str]:
     """Waits for the answer and takes it."""
     deadline = time.monotonic() + PATIENCE
     while token not in place.account.answers:
@@ -74,7 +46,7 @@ def answer(place: Place, token: str = "t") -> tuple[str, str]:
     return code, message
 
 
-def seen(place: Place) -> Result:
+def seen(place: Any) -> Result:
     """Has the agent start again, take up what was left, and end."""
     place.agent.start()
     answer(place)
@@ -98,7 +70,7 @@ def test_every_step_is_tried() -> None:
 
 @pytest.mark.real
 @pytest.mark.parametrize("step", STEPS)
-def test_over_xenstore(place: Place, step: str) -> None:
+def test_over_xenstore(place: Any, step: str) -> None:
     place.host.ask_as("one", "count", "t")
     place.agent.start(die_at=step)
     place.agent.await_death()
@@ -110,7 +82,7 @@ ONE = pytest.mark.parametrize("place", DAEMONS[:1], indirect=True)  # the daemon
 
 @ONE
 @pytest.mark.real
-def test_what_failed_before_the_kill_fails_with_the_same_text(place: Place) -> None:
+def test_what_failed_before_the_kill_fails_with_the_same_text(place: Any) -> None:
     place.host.ask_as("one", "fail", "t")
     place.agent.start(die_at="after finished")
     place.agent.await_death()
@@ -121,7 +93,7 @@ def test_what_failed_before_the_kill_fails_with_the_same_text(place: Place) -> N
 
 @ONE
 @pytest.mark.real
-def test_a_command_that_can_is_resumed(place: Place) -> None:
+def test_a_command_that_can_is_resumed(place: Any) -> None:
     place.host.ask_as("one", "count-on", "t")
     place.agent.start(die_at="after effect")
     place.agent.await_death()
@@ -131,7 +103,7 @@ def test_a_command_that_can_is_resumed(place: Place) -> None:
 
 @ONE
 @pytest.mark.real
-def test_an_id_that_is_used_again_is_a_new_request(place: Place) -> None:
+def test_an_id_that_is_used_again_is_a_new_request(place: Any) -> None:
     place.agent.start()
     for count in range(1, 4):
         place.host.ask_as("one", "count", "t")
@@ -152,7 +124,7 @@ def test_an_id_that_is_used_again_is_a_new_request(place: Place) -> None:
         ("after program", 1),
     ],
 )
-def test_a_program_after_the_answer_is_started_at_most_once(place: Place, step: str, programs: int) -> None:
+def test_a_program_after_the_answer_is_started_at_most_once(place: Any, step: str, programs: int) -> None:
     place.host.ask_as("one", "count-after", "t")
     place.agent.start(die_at=step)
     place.agent.await_death()

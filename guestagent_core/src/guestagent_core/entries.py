@@ -74,6 +74,7 @@ class Entries:
         if path.stat().st_mode & 0o077:
             path.chmod(0o600)
         self._connection = sqlite3.connect(path, timeout=_LOCKED, isolation_level=None, check_same_thread=False)
+        self._flushes: bool | None = None  # what synchronous is set to
         try:
             self._prepare()
         except sqlite3.Error as error:
@@ -156,7 +157,9 @@ class Entries:
 
     def _write(self, statement: str, *values: object, flush: bool) -> None:
         try:
-            self._connection.execute(f"PRAGMA synchronous = {'FULL' if flush else 'NORMAL'}")
+            if flush != self._flushes:
+                self._connection.execute(f"PRAGMA synchronous = {'FULL' if flush else 'NORMAL'}")
+                self._flushes = flush
             self._connection.execute(statement, values)
         except sqlite3.Error as error:
             raise _told(error) from error

@@ -21,7 +21,8 @@ __all__ = ("JournalFile",)
 
 _log = logging.getLogger(__name__)
 _LONGEST_KEPT = 3600.0  # seconds that an unanswered entry of this run is kept, or one left behind, from the start on
-_MOST_KEPT = 1000  # entries
+_MOST_KEPT = 1000  # entries, and as many as begin until they are counted again
+_COUNT_EVERY = 20  # entries
 _LOOK_FOR_OLD = 60.0  # seconds between two times that all entries are looked through for old ones
 ValueT = TypeVar("ValueT")
 
@@ -46,6 +47,7 @@ class JournalFile:
         self._last_number = 0
         self._over: set[int] = set()  # entries that could not be removed so far
         self._look_for_old_at = 0.0
+        self._uncounted = 0  # entries that began since they were counted
 
     def attempt(self, work: Callable[[Entries], ValueT]) -> ValueT | None:
         """Returns what ``work`` returns; None, and the log says why, if the file cannot be used.
@@ -80,6 +82,10 @@ class JournalFile:
             self._over.discard(number)
             self.live.discard(number)
         now = time.monotonic()
+        self._uncounted += 1
+        if now < self._look_for_old_at and self._uncounted < _COUNT_EVERY:
+            return
+        self._uncounted = 0
         count = entries.count()
         if now < self._look_for_old_at and count < _MOST_KEPT:
             return

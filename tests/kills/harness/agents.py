@@ -65,10 +65,10 @@ class CountingAgent:
         lines = self._marks.read_text().splitlines() if self._marks.exists() else []
         return Counter(line.partition(" ")[2] for line in lines if line.startswith(f"{what} "))
 
-    def start(self, die_at: str = "") -> None:
+    def start(self, die_at: str = "", **environment: str) -> None:
         """Starts the agent; returns at once."""
         assert self.process is None
-        variables = {**os.environ, "MARKS": str(self._marks), "DIE_AT": die_at}
+        variables = {**os.environ, "MARKS": str(self._marks), "DIE_AT": die_at, **environment}
         variables |= {"STATE_DIRECTORY": str(self.folder / "state"), "RUNTIME_DIRECTORY": str(self.folder)}
         command = [sys.executable, str(_PROGRAM), "run", "--config", str(self._configuration), "--root"]
         with open(self._log, "ab") as log:

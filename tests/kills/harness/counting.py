@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
-from guestagent_core import CommandBase, CommandResult, Dispatcher, cli, command, discovery, journal
+from guestagent_core import CommandBase, CommandResult, Dispatcher, cli, command, discovery, journal, service
 from guestagent_core.calls import Delivery
 from guestagent_core.entries import Entries, Entry
 from guestagent_core.programs import Programs
@@ -60,6 +61,18 @@ class Counting(CommandBase):
         self.context.after_answer(["sh", "-c", 'echo "program $1" >>"$2"', "sh", token, MARKS])
         return self.work(token)
 
+    @command("stuck", timeout=0.1)
+    def stuck(self, token: str) -> CommandResult:
+        self.work(token)
+        while True:
+            time.sleep(1)
+
+    @command("late", timeout=0.5)
+    def late(self, token: str) -> CommandResult:
+        script = 'sleep 1000 & echo "child $!" >>"$1"; echo "child $$" >>"$1"; wait'
+        self.context.run(["sh", "-c", script, "sh", MARKS])
+        return CommandResult(0, token)
+
     @command("fail")
     def fail(self, token: str) -> CommandResult:
         self.work(token)
@@ -91,6 +104,7 @@ if DIE_AT:
     watch(Programs, "detach", lambda *_: "program")
 
 journal._RETURN_TIME = 0.5
+service._STUCK = 0.5
 load_packs = discovery.load_packs
 discovery.load_packs = lambda plugin: [*load_packs(plugin), Counting]
 sys.exit(cli.main(sys.argv[1:]))
