@@ -6,6 +6,8 @@ import json
 import logging
 import queue
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -35,7 +37,7 @@ from guestagent_core.journal import FileJournal
 PATIENCE = 60.0  # seconds
 
 
-class CrashError(BaseException):
+class CrashError(KeyboardInterrupt):
     """Stands for the end of the process: nothing that comes after it is done."""
 
 
@@ -658,6 +660,13 @@ def test_a_result_that_cannot_be_written_is_answered(machine: Machine, monkeypat
     machine.start()
     assert machine.started == [["one"]]
     assert machine.ask("effect").outcome == (0, "done")
+
+
+def test_an_agent_that_has_not_run_such_a_command_has_not_loaded_sqlite() -> None:
+    program = "import sys, guestagent_core.agent, guestagent_core.service\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
+    assert "guestagent_core.journal" in done.stdout.split()
+    assert not {"sqlite3", "hmac", "guestagent_core.entries"} & set(done.stdout.split())
 
 
 # Bounds

@@ -50,6 +50,12 @@ def environment(tmp_path: Path) -> Environment:
     return Environment(tmp_path / "environment")
 
 
+@pytest.fixture(scope="module")
+def shared_environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """One for all tests of a file, which are content with what the first has installed."""
+    return Environment(tmp_path_factory.mktemp("shared") / "environment")
+
+
 @pytest.fixture
 def vendor() -> Path:
     return VENDOR

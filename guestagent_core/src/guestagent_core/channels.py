@@ -119,7 +119,8 @@ class ChannelRunner:
             call = call._replace(deadline=time.monotonic() + spec.timeout)
             if self._on_begin is not None:
                 self._on_begin(call)
-            return self._perform(delivery, call)
+            with self._registry.leaks.watching(name, self._registry.provider(name)):
+                return self._perform(delivery, call)
         finally:
             place.release()
 

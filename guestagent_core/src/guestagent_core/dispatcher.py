@@ -172,7 +172,8 @@ class Dispatcher:
         except _FAULTS:
             self._pause = min(self._pause * 2 or _FIRST_PAUSE, _LONGEST_PAUSE)
             self._retry_at = time.monotonic() + self._pause
-            _log.exception("%s: the exchange failed; it is tried again in %.0f s", self._name, self._pause)
+            what, pause = _described(self._exchange), self._pause
+            _log.exception("%s: the exchange failed; it is tried again in %.0f s (%s)", self._name, pause, what)
             return None
         self._pause = 0.0
         return request
@@ -215,7 +216,7 @@ class Dispatcher:
                 return response
             raise TypeError(f"parse_request returned a {type(response).__name__}, which is no mapping")
         except _FAULTS:
-            _log.exception("%s: the parser failed", self._name)
+            _log.exception("%s: the parser failed (%s)", self._name, _described(self._parser))
             return self._parser.encode_error(500, "The parser failed")
         finally:
             current_delivery.reset(token)
@@ -238,7 +239,7 @@ class Dispatcher:
         except ExchangeError as error:
             _log.warning("%s: an answer was lost: %s", self._name, error)
         except _FAULTS:
-            _log.exception("%s: an answer was lost", self._name)
+            _log.exception("%s: an answer was lost (%s)", self._name, _described(self._exchange))
         if delivery.settled or delivery.actions:
             delivery.settle(delivered)
 
@@ -296,6 +297,11 @@ class Dispatcher:
             self._lead()
         with self._changed:
             self._threads.discard(threading.current_thread())
+
+
+def _described(plugin: object) -> str:
+    """Returns the module and class of ``plugin``, the module beginning with the name of its package."""
+    return f"{type(plugin).__module__}.{type(plugin).__qualname__}"
 
 
 class _Errand(Delivery):

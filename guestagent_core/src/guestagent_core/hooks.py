@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
 
 from pluggy import PluginManager, PluginValidationError
@@ -98,7 +99,7 @@ class Hooks:
         try:
             reason = self._manager.hook.authorize(call=call)
         except _FAULTS as error:
-            _log.error("A policy failed, so %s is denied", call.name)
+            _log.error("A policy failed, so %s is denied (%s)", call.name, self._culprit("authorize", error))
             log_crash(call, error)
             return f"Refused, because a policy failed on command {call.name!r}; the agent's log says why"
         return None if reason is None else str(reason) or "Refused by a policy"
@@ -114,6 +115,18 @@ class Hooks:
             return checked_result(call.name, self._manager.hook.run_command(call=call))
         except SystemExit as error:
             raise CommandError(f"A hooks plugin tried to exit the agent while it ran {call.name!r}") from error
+
+    def _culprit(self, hook: str, error: BaseException) -> str:
+        """Returns which plugin of which package raised ``error``, as far as its traceback tells."""
+        names = {
+            getattr(implementation.function, "__code__", None): implementation.plugin_name
+            for implementation in getattr(self._manager.hook, hook).get_hookimpls()
+        }
+        for frame, _ in walk_tb(error.__traceback__):
+            name = names.get(frame.f_code)
+            if name is not None:
+                return f"hooks plugin {name!r} of package {self._packages[name]}"
+        return "it is not known which"
 
     def _notify_one(self, name: str, hook: str, **arguments: Any) -> None:
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -9,14 +11,16 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from .calls import Call, ensured_delivery, log_crash
+from .calls import Call, CallAbandonedError, ensured_delivery, log_crash
 from .commands import CommandBase, CommandMethod, CommandResult, CommandSpec, checked_result
 from .context import Context
 from .errors import CommandError, CommandNotFoundError, PluginConflictError
+from .leaks import LeakWatch
 from .locks import FifoLock
 
 __all__ = ("CommandRegistry",)
 
+_log = logging.getLogger(__name__)
 _GROUP = "guestagent.commands"
 
 
@@ -42,6 +46,8 @@ class CommandRegistry:
         self._specs: dict[str, CommandSpec] = {}
         #: What is known of each command, by name.
         self.specs: Mapping[str, CommandSpec] = MappingProxyType(self._specs)
+        #: What exclusive commands leave behind.
+        self.leaks = LeakWatch()
         #: Held by the one exclusive command that runs.
         self.exclusive = FifoLock()
         for pack in packs:
@@ -87,12 +93,27 @@ class CommandRegistry:
         entry = self._entries.get(call.name)
         if entry is None:
             raise CommandNotFoundError(call.name)
+        run = entry.resume if call.resumed and entry.resume is not None else entry.run
         try:
-            run = entry.resume if call.resumed and entry.resume is not None else entry.run
             result = run(call.argument)
-        except SystemExit as error:
+        except Exception:
+            raise
+        except BaseException as error:
+            if isinstance(error, (KeyboardInterrupt, CallAbandonedError)) and not _is_raised_by_command(error):
+                raise
+            _log.error(
+                "Command %s of %s tried to end the agent: %s", call.name, _described(entry.pack), type(error).__name__
+            )
             raise CommandError(f"Command {call.name!r} tried to exit the agent") from error
-        return checked_result(call.name, result)
+        try:
+            return checked_result(call.name, result)
+        except CommandError:
+            _log.error("Command %s of %s returned a %s", call.name, _described(entry.pack), type(result).__name__)
+            raise
+
+    def provider(self, name: str) -> str:
+        """Returns the module and class that the command ``name`` is of, for the log."""
+        return _described(self._entries[name].pack)
 
     def run_command(self, name: str, value: Any = "") -> CommandResult:
         """Runs the command ``name`` in this thread, without the checks, hooks and log of a channel.
@@ -123,6 +144,15 @@ class CommandRegistry:
             finally:
                 if place is not None:
                     place.release()
+
+
+def _is_raised_by_command(error: BaseException) -> bool:
+    """Whether it cannot be an interrupt by the user: Python raises that in the main thread only."""
+    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is not threading.main_thread()
+
+
+def _described(pack: CommandBase) -> str:
+    return f"{type(pack).__module__}.{type(pack).__qualname__}"
 
 
 def _resumption(pack: CommandBase, method: CommandMethod[Any, Any]) -> Callable[[Any], Any] | None:
