@@ -165,7 +165,8 @@ def test_a_parser_and_a_store_that_misbehave_are_named(installed: Environment) -
         for name, key in (("hostile-parser", "parser"), ("hostile-store", "store"))
     )
     with running(installed, channels=channels) as agent:
-        with LocalClient(agent.folder / "hostile-parser", timeout=PATIENCE) as client:
+        path = next(agent.folder.rglob("hostile-parser"))
+        with LocalClient(path, timeout=PATIENCE) as client:
             assert client.request(b'{"name": "version", "value": ""}') == b"500 The parser failed"
         assert "hostile-parser: the parser failed (guestagent_hostile.parsers.Rubbish)" in agent.log
         assert "guestagent.stores 'hostile-store': guestagent_hostile cannot be started: OSError" in agent.log

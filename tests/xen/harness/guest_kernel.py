@@ -231,7 +231,13 @@ class Kernel:
             self._deliver_event(content)
             return
         program, asked, own, said = self._requests.pop(request)
-        if program is None or program.number not in self._programs:
+        if program is None:
+            return
+        if program.number not in self._programs:  # closed meanwhile: what it began ends now
+            if asked == operation == BEGIN:
+                self._ask(None, END, 0, int(content.rstrip(b"\0")), b"F\0")
+            elif asked == operation == WATCH:
+                self._ask(None, UNWATCH, 0, 0, said)
             return
         if asked == BEGIN and operation == BEGIN:
             program.transactions.add(int(content.rstrip(b"\0")))
