@@ -42,6 +42,7 @@ class Agent:
             **os.environ,
             "NOTIFY_SOCKET": str(folder / "notify.sock"),
             "STATE_DIRECTORY": str(folder / "state"),
+            "RUNTIME_DIRECTORY": str(folder),
         }
         with open(folder / "log", "wb") as log:
             self.process = subprocess.Popen([*command, str(folder)], env=variables, stderr=log, stdout=log)
@@ -165,8 +166,7 @@ def test_a_parser_and_a_store_that_misbehave_are_named(installed: Environment) -
         for name, key in (("hostile-parser", "parser"), ("hostile-store", "store"))
     )
     with running(installed, channels=channels) as agent:
-        path = next(agent.folder.rglob("hostile-parser"))
-        with LocalClient(path, timeout=PATIENCE) as client:
+        with LocalClient(agent.folder / "hostile-parser", timeout=PATIENCE) as client:
             assert client.request(b'{"name": "version", "value": ""}') == b"500 The parser failed"
         assert "hostile-parser: the parser failed (guestagent_hostile.parsers.Rubbish)" in agent.log
         assert "guestagent.stores 'hostile-store': guestagent_hostile cannot be started: OSError" in agent.log
