@@ -1,6 +1,8 @@
 """Builds the .deb: ``python tools/deb.py FOLDER [--version VERSION]``.
 
-It is for systems with the minor version of the Python that runs this. Needs ``hatchling``, ``pip`` and ``dpkg-deb``.
+The package holds the distributions as they are installed in the Python that runs this, with what they need and pip:
+what was tested is what is packaged. It is for systems with the minor version of that Python. Needs ``packaging`` and
+``dpkg-deb``.
 """
 
 from __future__ import annotations
@@ -14,9 +16,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from importlib.metadata import distributions
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
 from py_compile import PycInvalidationMode
+
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 PACKAGING = ROOT / "packaging"
@@ -32,7 +36,7 @@ sys.exit({function}())
 """
 CONTROL = """Package: guestagent
 Version: {version}
-Architecture: all
+Architecture: {architecture}
 Maintainer: {maintainer}
 Installed-Size: {size}
 Depends: python3 (>= {python}), python3 (<< {following}), init-system-helpers
@@ -48,29 +52,49 @@ def main(folder: Path, version: str | None) -> Path:
     """Builds the package in ``folder`` and returns its path."""
     with tempfile.TemporaryDirectory(prefix="ga-") as scratch:
         tree = Path(scratch, "tree")
-        install_distributions(tree, Path(scratch, "wheels"))
-        version = version or _version(tree)
+        add_distributions(tree)
+        version = version or distribution("guestagent_core").version
         add_environment(tree)
         add_services(tree)
-        add_control(tree, version)
+        architecture = architecture_of(tree)
+        add_control(tree, version, architecture)
         set_modes(tree)
-        package = folder / f"guestagent_{version}_all.deb"
+        package = folder / f"guestagent_{version}_{architecture}.deb"
         run("dpkg-deb", "--build", "--root-owner-group", tree, package)
     return package
 
 
-def install_distributions(tree: Path, wheels: Path) -> None:
-    """Installs our wheels, what they need and pip; nothing may be compiled, or the package would not be for all."""
-    projects = sorted(path.parent for path in ROOT.glob("guestagent_*/pyproject.toml"))
-    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
-    run(*pip, "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", wheels, *projects)
-    names = [path.name for path in projects]
-    options = ("--quiet", "--no-compile", "--find-links", wheels, "--target", tree / SITE)
-    run(*pip, "install", *options, *names, "pip")
-    shutil.rmtree(tree / SITE / "bin")
-    compiled = [path for path in (tree / SITE).rglob("*.so*") if "pip/" not in str(path)]
-    if compiled:
-        sys.exit(f"These are compiled, so the package would not be for all machines: {compiled}")
+def add_distributions(tree: Path) -> None:
+    """Copies what is installed."""
+    for one in needed():
+        for file in one.files or ():
+            # Programs are made anew; where something was installed from is nobody's business.
+            if ".." in file.parts or "__pycache__" in file.parts or file.name == "direct_url.json":
+                continue
+            place = tree / SITE / file
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(str(one.locate_file(file)), place)
+
+
+def needed() -> list[Distribution]:
+    """Returns our distributions, all that they need, and pip."""
+    ours = sorted(path.parent.name for path in ROOT.glob("guestagent_*/pyproject.toml"))
+    pending, found = [*ours, "pip"], dict[str, Distribution]()
+    while pending:
+        one = distribution(pending.pop())
+        if one.name not in found:
+            found[one.name] = one
+            requirements = map(Requirement, one.requires or ())
+            pending += [each.name for each in requirements if not each.marker or each.marker.evaluate({"extra": ""})]
+    return list(found.values())
+
+
+def architecture_of(tree: Path) -> str:
+    """Returns the machines that the package is for: all, unless something in it is compiled."""
+    if not any((tree / SITE).rglob("*.so")):
+        return "all"
+    asked = ["dpkg", "--print-architecture"]
+    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def add_environment(tree: Path) -> None:
@@ -84,15 +108,15 @@ def add_environment(tree: Path) -> None:
     (tree / ENVIRONMENT / "pyvenv.cfg").write_text(settings)
     (tree / SITE / "guestagent-packs.pth").write_text(f"{PACKS}\n")
     (tree / "usr/bin").mkdir()
-    found = list(distributions(path=[str(tree / SITE)]))
-    for distribution in found:
-        for entry_point in distribution.entry_points.select(group="console_scripts"):
-            if distribution.name.startswith("guestagent"):
+    found = needed()
+    for one in found:
+        for entry_point in one.entry_points.select(group="console_scripts"):
+            if one.name.startswith("guestagent"):
                 program = programs / entry_point.name
                 program.write_text(LAUNCHER.format(module=entry_point.module, function=entry_point.attr))
                 (tree / "usr/bin" / entry_point.name).symlink_to(f"/{ENVIRONMENT}/bin/{entry_point.name}")
     shutil.copy(PACKAGING / "guestagent-pip", tree / "usr/bin/guestagent-pip")
-    pins = sorted(f"{distribution.name}=={distribution.version}\n" for distribution in found)
+    pins = sorted(f"{one.name}=={one.version}\n" for one in found)
     (tree / ENVIRONMENT / "constraints.txt").write_text("".join(pins))
     # Compiled here and for good, so that the agent never writes to its own folder and nothing is left behind.
     compileall.compile_dir(
@@ -120,7 +144,7 @@ def add_services(tree: Path) -> None:
     shutil.copy(ROOT / "README.md", documents)
 
 
-def add_control(tree: Path, version: str) -> None:
+def add_control(tree: Path, version: str, architecture: str) -> None:
     """Adds what dpkg reads and runs."""
     control = tree / "DEBIAN"
     control.mkdir()
@@ -132,6 +156,7 @@ def add_control(tree: Path, version: str) -> None:
     name, address = os.environ.get("DEBFULLNAME", "root"), os.environ.get("DEBEMAIL", "root@localhost")
     text = CONTROL.format(
         version=version,
+        architecture=architecture,
         maintainer=f"{name} <{address}>",
         size=size,
         python=f"{major}.{minor}",
@@ -152,11 +177,6 @@ def set_modes(tree: Path) -> None:
 def _all(tree: Path) -> Iterator[Path]:
     yield tree
     yield from tree.rglob("*")
-
-
-def _version(tree: Path) -> str:
-    [core] = [one for one in distributions(path=[str(tree / SITE)]) if one.name == "guestagent_core"]
-    return core.version
 
 
 def run(*command: object) -> None:
