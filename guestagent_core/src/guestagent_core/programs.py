@@ -90,7 +90,9 @@ class Programs:
         """Starts ``argv`` so that it outlives this process; see :meth:`guestagent_core.context.Context.detach`."""
         if service_manager and Path("/run/systemd/system").is_dir():
             # The service manager ends everything in the agent's own control group together with the agent.
-            starter = ["systemd-run", "--quiet", "--collect", "--no-block", "--", *argv]
+            # It takes $NAME for a variable of its own, but for the program's name.
+            escaped = [argv[0], *(word.replace("$", "$$") for word in argv[1:])]
+            starter = ["systemd-run", "--quiet", "--collect", "--no-block", "--", *escaped]
         else:
             found = 'command -v "$1" >/dev/null || { echo "not found" >&2; exit 127; }'
             starter = ["sh", "-c", found + '; "$@" </dev/null >/dev/null 2>&1 &', "sh", *argv]
