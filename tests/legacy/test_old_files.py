@@ -87,8 +87,14 @@ class Net(CommandBase):
         self.context.path("/etc/hostname").write_bytes(name)
         return 0, ""
 
+class Password(CommandBase):
+    @command("password")
+    def password(self, value):
+        self.context.path("/etc/shadow").write_text(value)
+        return 0, ""
+
 discovery.load_packs = lambda plugin, original=discovery.load_packs: (
-    [*original(plugin), Net] if plugin.name == "builtin" else original(plugin)
+    [*original(plugin), Net, Password] if plugin.name == "builtin" else original(plugin)
 )
 sys.exit(main())
 """
@@ -116,3 +122,15 @@ def test_a_failure_of_resetnetwork_at_boot_ends_the_start(old_agent: Any) -> Non
     assert done.returncode == 1
     assert "[EXC] guestagent_core.errors.CommandError: no host name" in old_agent.logged()
     assert f"failed to parse config file '{old_agent.config}'" in old_agent.logged()
+
+
+@pytest.mark.parametrize(("keywords", "code"), [("testmode=True", "500"), ("testmode=False", "0")])
+def test_in_testmode_no_password_is_changed(old_agent: Any, keywords: str, code: str) -> None:
+    program = old_agent.folder / "boot.py"
+    program.write_text(BOOT)
+    command = old_agent.command
+    old_agent.command = lambda *words: [sys.executable, str(program), *command(*words)[5:]]
+    old_agent.config.write_text(old_agent.config.read_text().replace("init()", f"init({keywords})"))
+    old_agent.start(old_agent.config)
+    assert old_agent.ask("password", "secret")[0] == code
+    assert (old_agent.root / "etc/shadow").exists() == (code == "0")

