@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any, Protocol
@@ -93,7 +94,9 @@ def test_a_named_plugin_that_is_not_installed_is_an_error_that_lists_what_is(
     assert done.returncode == 1
     assert "guestagent.commands 'nosuch': not installed; installed is acme, builtin" in done.stderr
     assert "guestagent.hooks 'nobody': not installed; installed is acme-policy" in done.stderr
-    assert "guestagent.exchanges 'pigeon': not installed; installed is local, spool" in done.stderr
+    assert re.search(
+        r"guestagent.exchanges 'pigeon': not installed; installed is .*\blocal, (?:.*, )?spool", done.stderr
+    )
     assert "guestagent.parsers 'morse': not installed; installed is json" in done.stderr
 
 
@@ -144,7 +147,7 @@ def test_a_package_adds_a_subcommand(environment: Environment, vendor: Path) -> 
     [
         ("[commands.acme]\nfolder = 5\n", "commands.acme: folder: expected a string, found an integer"),
         ('[commands.acme]\nfodler = "x"\n', "commands.acme: unknown key 'fodler' (known: folder)"),
-        ('[commands.acmee]\nfolder = "x"\n', "commands.acmee: no such plugin is on (on: acme, builtin)"),
+        ('[commands.acmee]\nfolder = "x"\n', "commands.acmee: no such plugin is on (on: acme, builtin"),
         ('[hooks.acme-policy]\nword = "x"\n', "hooks.acme-policy: guestagent_acme: got an unexpected keyword"),
         (
             '[[channel]]\nexchange = "spool"\n',
