@@ -305,15 +305,20 @@ def test_what_a_crash_has_left_goes_but_not_what_another_agent_has_begun(guest: 
     assert other.exists()
 
 
+# Whenever its folder is away, the agent may make a new one, which then has to go out of the way.
 SWAPPER = """
-import os, sys
+import itertools, os, sys
 folder, outside = sys.argv[1:]
 print(flush=True)
-while True:
+for number in itertools.count():
     os.rename(folder, folder + ".aside")
-    os.symlink(outside, folder)
-    os.unlink(folder)
-    os.rename(folder + ".aside", folder)
+    try:
+        os.symlink(outside, folder)
+        os.unlink(folder)
+        os.rename(folder + ".aside", folder)
+    except OSError:
+        os.rename(folder, f"{folder}.{number}")
+        os.rename(folder + ".aside", folder)
 """
 
 

@@ -71,6 +71,11 @@ class SystemCommands(CommandBase):
         del self._exchanges[channel]
         return CommandResult()
 
+    @password.resume
+    def password_interrupted(self, value: bytes) -> CommandResult:
+        """Answers that the key went with the agent that was to set the password: it may be set, or not."""
+        raise CommandError("The agent ended while it set the password; begin again with keyinit")
+
     @command(
         "injectfile",
         args=Injection.from_text,
@@ -108,8 +113,11 @@ class SystemCommands(CommandBase):
         """Replaces the agent by what an archive holds; the value is its URL, a comma and its MD5 or SHA-256 digest."""
         from .update import update
 
-        with _told():
-            update(self.context, value, self._update_options())
+        try:
+            with _told():
+                update(self.context, value, self._update_options())
+        except CommandError as error:  # one of the codes is 404, which a parser would not keep
+            return CommandResult(error.code, str(error))
         return CommandResult()
 
     @command(

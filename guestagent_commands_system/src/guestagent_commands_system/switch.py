@@ -25,6 +25,7 @@ _AT_FDCWD = -100  # fcntl.h
 _PAUSE = 0.2  # seconds; a socket that is not there yet cannot be waited for
 _RESTART_TIME = 120.0  # seconds
 _TRIAL_TIME = 60.0  # seconds
+_NO_ANSWER = (OSError, ValueError, KeyError, TypeError)
 _REQUEST = b'{"name": "version", "value": "agent"}\n'
 
 Plan = dict[str, Any]
@@ -35,7 +36,9 @@ def ask_version(path: str, timeout: float = 5.0) -> tuple[int, str]:
     """Returns the process that answers at the socket ``path``, 0 if that cannot be told, and the version it answers.
 
     :raises OSError: nobody answers.
-    :raises ValueError: the answer is no version.
+    :raises ValueError: the answer is none.
+    :raises KeyError: it lacks something.
+    :raises TypeError: it is no object.
     """
     with socket.socket(socket.AF_UNIX) as asking:
         asking.settimeout(timeout)
@@ -90,10 +93,10 @@ def switch(plan: Plan) -> bool:
         _log(plan, f"the new environment cannot take its place: {error}")
         shutil.rmtree(other, ignore_errors=True)
         return False
-    version = _restart(plan, plan["old"])
+    version = _restart(plan)
     if version is None:
         exchange(environment, other)
-        version = _restart(plan, plan["old"])
+        version = _restart(plan)
         outcome = f"the agent that was there answers again: {version}" if version else "the one before does not either"
         _log(plan, f"the new agent did not answer, and was taken out again; {outcome}")
         shutil.rmtree(other, ignore_errors=True)
@@ -121,15 +124,19 @@ def try_out(python: str, folder: Path) -> str:
             while agent.poll() is None and time.monotonic() < end:
                 try:
                     return ask_version(str(path))[1]
-                except (OSError, ValueError):
+                except _NO_ANSWER:
                     time.sleep(_PAUSE)
             raise OSError("The agent ended" if agent.poll() is not None else "The agent does not answer")
         finally:
             agent.terminate()
 
 
-def _restart(plan: Plan, old: int) -> str | None:
-    """Restarts the agent; returns the version that it answers, None if it does not."""
+def _restart(plan: Plan) -> str | None:
+    """Restarts the agent; returns the version that another process than before answers then, None if none does."""
+    try:
+        old, _ = ask_version(plan["socket"])
+    except _NO_ANSWER:
+        old = 0
     try:
         restarted = subprocess.run(plan["restart"], stdin=subprocess.DEVNULL, timeout=_RESTART_TIME, check=False)
         if restarted.returncode != 0:
@@ -142,7 +149,7 @@ def _restart(plan: Plan, old: int) -> str | None:
             process, version = ask_version(plan["socket"])
             if process != old or not process:
                 return version
-        except (OSError, ValueError, KeyError):
+        except _NO_ANSWER:
             pass
         time.sleep(_PAUSE)
     return None

@@ -43,8 +43,8 @@ def install_wheels(context: Context, archive: Archive, options: UpdateOptions) -
         raise CommandError(f"Wheels cannot be installed: {environment} is a mount point, and cannot be exchanged")
     restart = restart_command(context, options.services)
     try:
-        old, _ = switch.ask_version(str(options.socket))
-    except (OSError, ValueError, KeyError) as error:
+        switch.ask_version(str(options.socket))
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise CommandError(f"{options.socket}: no local channel answers there; a new agent has to: {error}") from error
     folder = context.state_dir / "agentupdate"
     unpacked, other = folder / "unpacked", environment.with_name(f".{environment.name}.new")
@@ -63,7 +63,6 @@ def install_wheels(context: Context, archive: Archive, options: UpdateOptions) -
             "other": str(other),
             "restart": restart,
             "socket": str(options.socket),
-            "old": old,
             "patience": options.patience,
             "log": str(folder / "outcome.log"),
         }
