@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import ctypes
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from guestagent_commands_system import switch
 from guestagent_commands_system.key_exchange import GENERATOR, PRIME, KeyExchange
 from guestagent_commands_system.kms import up2date
 from guestagent_core import ChannelRunner
@@ -24,7 +26,7 @@ from guestagent_core.calls import Delivery, current_delivery
 from guestagent_core.journal import FileJournal
 
 from .conftest import Guest, encrypted
-from .test_password import is_hash_of
+from .test_password import PASSWD, is_hash_of, needs_chpasswd
 
 KILLING = Path(__file__).with_name("killing.py")
 OLD_SHADOW = "root:*:15000:0:99999:7:::\ndaemon:*:15000:0:99999:7:::\n"
@@ -221,3 +223,70 @@ def test_a_password_that_was_interrupted_asks_for_a_new_key(guest: Guest, monkey
     with pytest.raises(Exception, match="begin again with keyinit"):
         ask(after, "password", value)
     assert (guest.root / "etc/shadow").read_text() == OLD_SHADOW
+
+
+# Programs of the system, and the watcher over a new environment
+
+CHANGES = ("rename", "link", "unlink", "fsync", "fchown", "fchmod", "write", "utime", "exit_group")
+
+
+@pytest.mark.real
+def test_chpasswd_itself_leaves_the_old_shadow_file_or_the_new_one(guest: Guest) -> None:
+    needs_chpasswd()
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed (Debian: strace)")
+    guest.file("/etc/passwd", PASSWD)
+    hashed = "$6$abcdefgh$k6soSdqCujB6AcFWRhyXqSXOVi.tuA9aWlvIBW4PM/aKeTpCwSj6Sgq5DNg8mMcBA/nPfZAocNqqqR9zuN2A2."
+    seen = set()
+    for change in CHANGES:
+        for number in range(1, 50):
+            guest.file("/etc/shadow", OLD_SHADOW, 0o640)
+            command = ["strace", "-f", "-o", "/dev/null", "-e", f"trace={change}"]
+            command += ["-e", f"inject={change}:signal=KILL:when={number}", "chpasswd", "-e", "-R", str(guest.root)]
+            done = subprocess.run(command, input=f"root:{hashed}\n", capture_output=True, text=True, check=False)
+            if "ptrace" in done.stderr:
+                pytest.skip("strace may not trace processes here")
+            if done.returncode == 0:  # there are no more of these
+                break
+            content = (guest.root / "etc/shadow").read_text()
+            seen.add(content == OLD_SHADOW)
+            assert content.partition("\n")[2] == OLD_SHADOW.partition("\n")[2]
+            assert content == OLD_SHADOW or content.startswith(f"root:{hashed}:"), (change, number)
+            # What it has left, its lock among that, is in the way of no later one.
+            assert guest.set_password("mEoW4567") == ("0", "")
+    assert seen == {True, False}
+
+
+def test_a_watcher_that_ends_leaves_a_whole_environment(tmp_path: Path) -> None:
+    for name, version in (("environment", "old"), (".environment.new", "new")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "version").write_text(version)
+    plan = {
+        "environment": str(tmp_path / "environment"),
+        "other": str(tmp_path / ".environment.new"),
+        "restart": ["sh", "-c", "kill -9 $PPID"],
+        "socket": str(tmp_path / "agent.sock"),
+        "patience": 1,
+        "log": str(tmp_path / "outcome.log"),
+    }
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    command = [sys.executable, "-I", switch.__file__, "switch", str(tmp_path / "plan.json")]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert (tmp_path / "environment/version").read_text() == "new"
+    assert (tmp_path / ".environment.new/version").read_text() == "old"
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_folders_are_exchanged_on_any_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: bool) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+    if not at_once:
+        monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: object())  # a C library without renameat2
+    switch.exchange(tmp_path / "one", tmp_path / "two")
+    assert os.listdir(tmp_path / "one") == ["two"]
+    assert os.listdir(tmp_path / "two") == ["one"]
+    assert sorted(os.listdir(tmp_path)) == ["one", "two"]
+    with pytest.raises(OSError, match="No such file"):
+        switch.exchange(tmp_path / "one", tmp_path / "three")
+    assert os.listdir(tmp_path / "one") == ["two"]

@@ -12,8 +12,10 @@ import sys
 import sysconfig
 import tarfile
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -213,6 +215,22 @@ def test_what_is_no_wheel_is_refused(machine: Machine, tmp_path: Path) -> None:
     assert not machine.other.exists()
 
 
+def test_an_agent_that_is_killed_at_work_has_changed_nothing(machine: Machine, releases: Callable[..., Path]) -> None:
+    asking = threading.Thread(target=lambda: suppressed(lambda: machine.update(releases("3.0.1"))))
+    asking.start()
+    end = time.monotonic() + PATIENCE
+    while not machine.other.exists() and time.monotonic() < end:
+        time.sleep(0.001)
+    os.kill(int((machine.folder / "pid").read_text()), 9)
+    asking.join()
+    assert machine.other.exists()
+    assert machine.installed() == {"3.0.0"}
+    (machine.folder / "pid").unlink()
+    machine.start()
+    assert machine.update(releases("3.0.2", ENDS_ALWAYS))[0] == "500"
+    assert not machine.other.exists(), "the next update removes what was left"
+
+
 # The last one, because the others begin with 3.0.0 and leave it there.
 
 
@@ -233,3 +251,8 @@ def test_the_agent_is_replaced_by_wheels(machine: Machine, releases: Callable[..
 
 def stat_of(path: Path) -> str:
     return f"{path.stat().st_mode & 0o777:o}"
+
+
+def suppressed(call: Callable[[], object]) -> None:
+    with suppress(ExchangeError):
+        call()
