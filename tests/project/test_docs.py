@@ -45,7 +45,6 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.rst"))
 PATIENCE = 60.0  # seconds
-
 _BLOCK = re.compile(
     r"^(?P<indent> *)\.\. code-block:: (?P<language>\w+)\n"
     r"(?P<options>(?:(?P=indent)   :.*\n)*)"
