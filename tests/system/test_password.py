@@ -12,14 +12,15 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from guestagent_commands_system import passwords, shadow
 from guestagent_commands_system.hashing import hash_password
-from guestagent_core import ChannelRunner
+from guestagent_core import ChannelRunner, Context
+from guestagent_core.programs import Programs
 from guestagent_json import JsonParser
 
 from .conftest import Guest, encrypted
@@ -435,3 +436,34 @@ def test_a_value_that_is_no_base64_of_a_password_reaches_no_log(guest: Guest, ca
     guest.call("injectfile", secret)
     for shown in ("nobody-sees", secret):
         assert shown not in caplog.text
+
+
+class Noted(Programs):
+    """Programs that are only noted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runs: list[tuple[list[str], bytes]] = []
+
+    def run(self, argv: Sequence[str], *, input: bytes = b"", **more: object) -> subprocess.CompletedProcess[bytes]:
+        self.runs.append((list(argv), input))
+        return subprocess.CompletedProcess(list(argv), 0, b"", b"")
+
+
+@pytest.mark.skipif(not Path("/etc/shadow").exists(), reason="this machine has no shadow file")
+@pytest.mark.parametrize("program", ["chpasswd", "busybox", "busybox.static"])
+def test_with_the_root_itself_the_system_hashes_but_busybox_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    (tmp_path / program).touch(0o755)
+    if program != "chpasswd":
+        (tmp_path / "chpasswd").symlink_to(program)
+    monkeypatch.setattr(passwords, "_PATH", str(tmp_path))
+    programs = Noted()
+    passwords.set_password(Context(programs=programs), "root", "mEoW4567")
+    [(argv, told)] = programs.runs
+    if program == "chpasswd":
+        assert (argv, told) == (["chpasswd"], b"root:mEoW4567\n")
+    else:
+        assert argv == ["chpasswd", "-e"]
+        assert is_hash_of(told.decode().removeprefix("root:").rstrip("\n"), "mEoW4567")

@@ -19,6 +19,7 @@ __all__ = ("SystemCommands",)
 
 _USER = "root"
 _LONGEST_SHOWN = 200  # characters
+_LONGEST_TEXT = 500  # characters; the store of a host has some 2 kB for an answer
 
 
 def _public_number(value: object) -> int:
@@ -154,4 +155,4 @@ def _told(path: str = "") -> Iterator[None]:
     except OSError as error:
         if path:
             raise CommandError(f"[Errno {error.errno}] {error.strerror}: {path[:_LONGEST_SHOWN]!r}") from error
-        raise CommandError(str(error)) from error
+        raise CommandError(str(error)[:_LONGEST_TEXT]) from error

@@ -88,6 +88,7 @@ def switch(plan: Plan) -> bool:
     """
     environment, other = Path(plan["environment"]), Path(plan["other"])
     try:
+        os.sync()  # so that no loss of power finds the name on the disk, and not what is in the folder
         exchange(environment, other)
     except OSError as error:
         _log(plan, f"the new environment cannot take its place: {error}")

@@ -55,7 +55,7 @@ def install_wheels(context: Context, archive: Archive, options: UpdateOptions) -
     try:
         _install(context, environment, other, named, wheels)
         script = folder / "switch.py"
-        shutil.copyfile(switch.__file__, script)
+        _write(script, Path(switch.__file__).read_text())
         interpreter = os.path.realpath(sys.executable)
         _try_out(context, interpreter, script, other)
         plan = {
@@ -66,11 +66,19 @@ def install_wheels(context: Context, archive: Archive, options: UpdateOptions) -
             "patience": options.patience,
             "log": str(folder / "outcome.log"),
         }
-        (folder / "plan.json").write_text(json.dumps(plan))
+        _write(folder / "plan.json", json.dumps(plan))
         context.after_answer([interpreter, "-I", str(script), "switch", str(folder / "plan.json")])
     except BaseException:
         shutil.rmtree(other, ignore_errors=True)
         raise
+
+
+def _write(file: Path, text: str) -> None:
+    """Writes what the journal may want to start after a loss of power."""
+    with file.open("w") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def _install(context: Context, environment: Path, other: Path, named: Path, wheels: list[str]) -> None:
