@@ -467,3 +467,17 @@ def test_with_the_root_itself_the_system_hashes_but_busybox_does_not(
     else:
         assert argv == ["chpasswd", "-e"]
         assert is_hash_of(told.decode().removeprefix("root:").rstrip("\n"), "mEoW4567")
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed (Debian: openssl)")
+@pytest.mark.parametrize("digest", ["md5", "sha256"])
+def test_the_sequence_of_a_real_host_works(guest: Guest, digest: str) -> None:
+    guest.file("/etc/shadow", "root:!:15000:0:99999:7:::\n", 0o600)
+    private = 2**79 + 12345
+    code, public = guest.call("keyinit", str(pow(5, private, 2**107 - 1)))
+    assert code == "D0"
+    shared = pow(int(public), private, 2**107 - 1)
+    command = ["openssl", "aes-128-cbc", "-A", "-a", "-nosalt", "-pass", f"pass:{shared}", "-md", digest]
+    done = subprocess.run(command, input="pässwörd ✓\n".encode(), capture_output=True, check=True)
+    assert guest.call("password", done.stdout.decode()) == ("0", "")
+    assert is_hash_of(fields(guest)[1], "pässwörd ✓")
