@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 import threading
@@ -133,7 +134,8 @@ def test_without_a_configuration_the_local_channel_is_open(short_path: Path) -> 
     with Started(Agent(config(short_path))) as started:
         assert started.opened
         assert started.agent.problems == []
-        assert started.ask(short_path, "features") == '{"message": "features,version", "returncode": "0"}'
+        features = json.loads(started.ask(short_path, "features"))["message"].split(",")
+        assert {"features", "version"} <= set(features), "and what else is installed"
     assert started.ended.is_set()
     assert not (short_path / "agent.sock").exists()
 

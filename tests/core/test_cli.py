@@ -95,7 +95,8 @@ def test_wrong_use_is_two() -> None:
 def test_a_command_is_called(agent: RunningAgent) -> None:
     done = agent.call("version")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{VERSION}\n", "")
-    assert agent.call("features", '{"any": ["value"]}').stdout == "features,version\n"
+    features = agent.call("features", '{"any": ["value"]}').stdout.strip().split(",")
+    assert {"features", "version"} <= set(features), "and what else is installed"
     assert agent.call("version", "-", input="from standard input\n").returncode == 0
 
 
@@ -197,7 +198,8 @@ def test_the_demo_asks_a_real_agent_and_leaves_nothing_behind(folder: Path) -> N
 def test_the_demo_can_be_kept_and_paused(folder: Path) -> None:
     done = guestagent("demo", "--keep", "--pause", TMPDIR=str(folder), input="\n")
     assert done.returncode == 0
-    assert done.stdout.count("Press Enter") == 1
+    demos = re.findall(r"== [\w-]+, of ", done.stdout)
+    assert done.stdout.count("Press Enter") == len(demos) - 1 > 0
     kept = re.findall(r"^Kept: (.*)$", done.stdout, re.MULTILINE)
     assert sorted(kept) == sorted(str(path) for path in folder.iterdir())
 
