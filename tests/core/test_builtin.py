@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import re
+from typing import ClassVar
 
 import pytest
 
 from guestagent_core import ChannelRunner, CommandBase, CommandRegistry, CommandResult, __version__, command
 from guestagent_core.builtin import Builtin
+from guestagent_core.testing import CommandPackContract
+
+
+class TestContract(CommandPackContract):
+    entry_point = "builtin"
+    pack = Builtin
+    samples: ClassVar = {"features": "", "version": "agent"}
 
 
 class Pack(CommandBase):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from guestagent_core import Store
 from guestagent_core.files import FilesStore
 from guestagent_core.options import read_options
+from guestagent_core.testing import StoreContract
 
 
 @pytest.fixture
@@ -36,8 +37,21 @@ def store(folder: Path) -> FilesStore:
     return FilesStore(FilesStore.Options(folder))
 
 
-def test_it_is_a_store(store: FilesStore) -> None:
-    assert isinstance(store, Store)
+class TestContract(StoreContract):
+    entry_point = "files"
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> FilesStore:
+        return FilesStore(FilesStore.Options(tmp_path / "published"))
+
+    @pytest.fixture
+    def publish(self, tmp_path: Path) -> Callable[[str, bytes], None]:
+        def publish(path: str, value: bytes) -> None:
+            file = tmp_path / "published" / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(value)
+
+        return publish
 
 
 def test_its_default_folder_is_in_the_agents_own(tmp_path: Path) -> None:

@@ -112,6 +112,7 @@ class RawQuestion:
 
 
 class TestContract(ExchangeContract):
+    entry_point = "local"
     request_limit = 1000
 
     @pytest.fixture(params=["json", "line"])

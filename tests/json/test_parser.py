@@ -49,6 +49,8 @@ def answer_of(outcome: CommandResult | BaseException, data: bytes = b'{"name": "
 
 
 class TestContract(ParserContract):
+    entry_point = "json"
+
     @pytest.fixture
     def make_parser(self) -> Callable[[CommandRunner], Parser]:
         return JsonParser

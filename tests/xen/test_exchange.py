@@ -75,6 +75,7 @@ class Node:
 
 
 class TestContract(ExchangeContract):
+    entry_point = "xenstore"
     answer_limit = 4096 - len(b"data/guest/r0\0")
 
     @pytest.fixture

@@ -44,6 +44,7 @@ class Agent:
     :param catalogue: the plugins to choose from; default: what is installed.
     :param channels: what to open in the place of the configuration's channels; a front end gives none, and adds its
         own.
+    :param programs: runs the programs of commands.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Agent:
         catalogue: Catalogue | None = None,
         *,
         channels: Iterable[ChannelConfig] | None = None,
+        programs: Programs | None = None,
     ) -> None:
         self.config = config
         self.catalogue = catalogue or Catalogue.installed()
@@ -62,7 +64,7 @@ class Agent:
         self.plugins: list[Plugin] = []
         self.registry = CommandRegistry()
         self.hooks = Hooks(self.registry.run)
-        self.programs = Programs()
+        self.programs = programs or Programs()
         self.journal = FileJournal(
             self.places["state_dir"], Context(self.places["root"], programs=self.programs).detach
         )

@@ -71,7 +71,7 @@ class Hooks:
         failures: list[PluginError] = []
         for name, package in self._packages.items():
             try:
-                self._call_one(name, "startup", agent=agent)
+                self.call_one(name, "startup", agent=agent)
                 self._started.add(name)
             except _FAULTS as error:
                 _log.exception("The hooks plugin %r of package %s failed to start", name, package)
@@ -116,6 +116,12 @@ class Hooks:
         except SystemExit as error:
             raise CommandError(f"A hooks plugin tried to exit the agent while it ran {call.name!r}") from error
 
+    def call_one(self, name: str, hook: str, **arguments: Any) -> Any:
+        """Calls one hook of the plugin ``name`` alone, lets through what it raises, and returns what it returned."""
+        plugin = self._manager.get_plugin(name)
+        others = [other for other in self._manager.get_plugins() if other is not plugin]
+        return self._manager.subset_hook_caller(hook, others)(**arguments)
+
     def _culprit(self, hook: str, error: BaseException) -> str:
         """Returns which plugin of which package raised ``error``, as far as its traceback tells."""
         names = {
@@ -130,14 +136,9 @@ class Hooks:
 
     def _notify_one(self, name: str, hook: str, **arguments: Any) -> None:
         try:
-            self._call_one(name, hook, **arguments)
+            self.call_one(name, hook, **arguments)
         except _FAULTS:
             _log.exception("The hooks plugin %r of package %s failed in %s", name, self._packages[name], hook)
-
-    def _call_one(self, name: str, hook: str, **arguments: Any) -> None:
-        plugin = self._manager.get_plugin(name)
-        others = [other for other in self._manager.get_plugins() if other is not plugin]
-        self._manager.subset_hook_caller(hook, others)(**arguments)
 
 
 class _Innermost:

@@ -9,6 +9,14 @@ from guestagent_core import CommandBase, CommandResult, command
 __all__ = ("Disks", "Notes")
 
 
+def _text(value: object) -> str:
+    """Returns a note; it has to be text that can be written into a file."""
+    if not isinstance(value, str):
+        raise TypeError("A note has to be text")
+    value.encode()
+    return value
+
+
 class Disks(CommandBase):
     """Commands about disks."""
 
@@ -27,7 +35,7 @@ class Notes(CommandBase):
 
         folder: str = "/var/lib/acme"
 
-    @command("acme.note", args=str)
+    @command("acme.note", args=_text)
     def note(self, value: str) -> CommandResult:
         """Adds a note."""
         file = self.context.path(f"{self.context.options.folder}/notes")

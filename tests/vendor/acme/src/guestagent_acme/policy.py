@@ -17,6 +17,6 @@ class Policy:
     @hookimpl
     def authorize(self, call: Call) -> str | None:
         """Looks at the argument."""
-        if call.name == "acme.note" and any(word in call.argument for word in self._words):
+        if call.name == "acme.note" and any(word in str(call.argument) for word in self._words):
             return "notes must be polite"
         return None
