@@ -1,4 +1,4 @@
-"""The command line: ``guestagent run | call | plugins | check | demo``, and what installed packages add."""
+"""The command line: ``guestagent run | call | plugins | check | new | demo``, and what installed packages add."""
 
 from __future__ import annotations
 
@@ -73,6 +73,12 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="check the configuration and every plugin that is on")
     _add_config_options(check)
     check.set_defaults(run=_check)
+
+    new = commands.add_parser("new", help="make a package of plugins of your own, with tests")
+    new.add_argument("name", metavar="NAME", help="the package's name, such as guestagent_acme")
+    new.add_argument("kinds", metavar="KIND", nargs="+", help="what it brings: pack, exchange, parser or hooks")
+    new.add_argument("--in", dest="parent", type=Path, metavar="DIR", default=Path(), help="default: this folder")
+    new.set_defaults(run=_new)
 
     demo = commands.add_parser("demo", help="show an agent at work in a scratch folder")
     demo.add_argument("--keep", action="store_true", help="let the scratch folders stay")
@@ -226,6 +232,14 @@ def _check(options: argparse.Namespace) -> int:
         return 1
     commands = len(agent.registry.specs)
     print(f"{config.file}: valid; {len(agent.plugins)} plugins with {commands} commands are on")
+    return 0
+
+
+def _new(options: argparse.Namespace) -> int:
+    from .scaffold import make_project
+
+    for file in make_project(options.name, options.kinds, options.parent):
+        print(file)
     return 0
 
 

@@ -32,8 +32,9 @@ _STRANGE: tuple[Any, ...] = (
 class CommandPackContract(Contract):
     """The clauses of a command pack; a vendor's test sets the attributes.
 
-    The fixture ``context`` can be overridden: a pack with options, or one that expects files, needs more than an empty
-    scratch root. Programs are recorded, not run: see the fixture ``programs``.
+    The pack gets its default options and an empty scratch root: override the fixture ``context`` for other options, and
+    make the files that it expects in an autouse fixture that takes ``context``. Programs are recorded, not run: see the
+    fixture ``programs``.
     """
 
     group = "guestagent.commands"
@@ -84,8 +85,8 @@ class CommandPackContract(Contract):
     def test_samples_are_answered(self, registry: CommandRegistry) -> None:
         """A sample is answered with a code and a message that is a JSON value.
 
-        If files or programs are missing, override the fixture ``context``, or say what programs answer by the fixture
-        ``programs``. Return ``CommandResult(code, message)``, the message made of str, numbers, lists and dicts.
+        If a file is missing, make it in an autouse fixture that takes ``context``; say what programs answer by the
+        fixture ``programs``. Return ``CommandResult(code, message)``, the message of str, numbers, lists and dicts.
         """
         for name, value in self.samples.items():
             result = registry.run_command(name, value)
