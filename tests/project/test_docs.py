@@ -119,7 +119,7 @@ class Reader:
         self._variables["PATH"] = f"{self._commands}{os.pathsep}{os.environ['PATH']}"
         self._variables["HOME"] = str(folder)
         # Building needs the network otherwise.
-        build = 'test "$1" != install || set -- "$@" --no-build-isolation --no-index'
+        build = 'case "$1" in install|wheel) set -- "$@" --no-build-isolation --no-index;; esac'
         self._add_command("pip", f'{build}; exec python -m pip "$@"')
 
     def follow(self, page: Path) -> None:
@@ -297,7 +297,10 @@ def test_the_tutorial_can_be_followed(environment: Environment, folder: Path, tm
 def test_the_page_can_be_followed(environment: Environment, folder: Path, tmp_path: Path, page: Path) -> None:
     # A comment in the page says what it expects beside these.
     more = re.findall(r"^\.\. installed: (\w+)$", page.read_text(), re.MULTILINE)
-    see(environment, tmp_path / "beside", "guestagent_core", "guestagent_json", *more)
+    see(environment, tmp_path / "beside", "guestagent_core", "guestagent_json", "guestagent_pytest", *more)
+    for name in ("examples", "guestagent_core"):
+        if re.search(rf"^   \$ pip .* \./{name}\b", page.read_text(), re.MULTILINE):
+            (folder / name).symlink_to(ROOT / name)
     reader = Reader(environment, folder)
     reader.use_the_tested_guestagent()
     try:
@@ -358,6 +361,18 @@ def test_a_unit_starts_the_agent() -> None:
     program, *words = shlex.split(unit["Service"]["ExecStart"])
     assert Path(program).name == "guestagent"
     command_line_is_valid(words)
+
+
+@pytest.mark.parametrize("block", all_blocks("ini"), ids=lambda block: block.place)
+def test_a_part_of_a_unit_runs_what_there_is(block: Block) -> None:
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.read_string(block.text)
+    commands = [unit["Service"][key] for key in ("ExecStart", "ExecStartPre") if key in unit["Service"]]
+    assert commands or block.caption.endswith(".d/packs.conf"), f"{block.place}: nothing is started"
+    for command in commands:
+        program, *words = shlex.split(command)
+        assert Path(program).name == "guestagent"
+        command_line_is_valid(words)
 
 
 def test_the_wire_is_what_is_shown() -> None:
