@@ -15,7 +15,7 @@ from measuring import Row
 
 import guestagent_core
 
-BENCHMARKS = ("parsing", "local_channel", "journalling", "qemu_agent", "starting", "idling")
+BENCHMARKS = ("parsing", "local_channel", "journalling", "qemu_agent", "starting", "idling", "vendor_hour")
 
 
 def main() -> int:

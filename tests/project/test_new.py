@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 
-from guestagent_core.scaffold import KINDS
+from guestagent_core.scaffold import KINDS, make_project
+
+ROOT = Path(__file__).parents[2]
 
 
 class Environment(Protocol):
@@ -33,6 +36,20 @@ def test_what_new_makes_works_at_once(environment: Environment, tmp_path: Path, 
     tests = environment.run("-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(project), str(project))
     assert tests.returncode == 0, tests.stdout
     assert environment.guestagent("check").returncode == 0
+
+
+def test_two_commands_an_exchange_and_their_tests_are_sixty_lines_in_three_files(
+    environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    vendor_hour = importlib.import_module("vendor_hour")
+    make_project("guestagent_acme", ["pack", "exchange"], tmp_path)
+    project = tmp_path / "guestagent_acme"
+    assert vendor_hour.written(project) <= 60
+    assert len(vendor_hour._WRITTEN) == 3
+    environment.install(project)
+    tests = environment.run("-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(project), str(project))
+    assert tests.returncode == 0, tests.stdout
 
 
 def test_what_cannot_be_made_is_said(environment: Environment, tmp_path: Path) -> None:

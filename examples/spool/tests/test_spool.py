@@ -13,7 +13,7 @@ import pytest
 from example_spool import SpoolExchange
 
 from guestagent_core.config import ChannelConfig, Config
-from guestagent_core.testing import ExchangeContract, RunningAgent, take_request
+from guestagent_core.testing import ExchangeContract, RunningAgent, take_request, wait_until
 
 LIMIT = 1000
 
@@ -28,10 +28,7 @@ class Asked:
         staged.rename(self._request)
 
     def answer(self, timeout: float) -> bytes:
-        deadline = time.monotonic() + timeout
-        while not self._answer.exists():
-            assert time.monotonic() < deadline, "there is no answer"
-            time.sleep(0.005)
+        wait_until(self._answer.exists, timeout)
         return self._answer.read_bytes()
 
     def vanish(self) -> None:

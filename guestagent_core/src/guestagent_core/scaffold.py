@@ -129,7 +129,7 @@ def _contents(chosen: dict[str, _Kind], values: dict[str, str]) -> dict[str, str
 
 
 def _filled(template: str, values: dict[str, str]) -> str:
-    text = files(__package__).joinpath("templates", f"{template}.tmpl").read_text(encoding="utf-8")
+    text = files(__package__).joinpath(f"templates/{template}.tmpl").read_text(encoding="utf-8")
     return Template(text).substitute(values)
 
 

@@ -12,7 +12,7 @@ from guestagent_core.programs import Programs
 
 from .agents import Answer, RunningAgent, run_agent
 from .contract import Contract
-from .exchange_contract import ExchangeContract, Question, take_request
+from .exchange_contract import ExchangeContract, Question, take_request, wait_until
 from .hooks_contract import HooksContract, sample_call
 from .memory import MemoryExchange, MemoryQuestion
 from .pack_contract import CommandPackContract
@@ -38,4 +38,5 @@ __all__ = (
     "run_agent",
     "sample_call",
     "take_request",
+    "wait_until",
 )

@@ -17,7 +17,7 @@ from .contract import Contract
 if TYPE_CHECKING:
     from guestagent_core.protocols import Request
 
-__all__ = ("ExchangeContract", "Question", "take_request")
+__all__ = ("ExchangeContract", "Question", "take_request", "wait_until")
 
 _PATIENCE = 30.0  # seconds
 
@@ -49,6 +49,17 @@ def take_request(exchange: Exchange, timeout: float = _PATIENCE) -> Request:
         else:
             time.sleep(0.01)
     return request
+
+
+def wait_until(condition: Callable[[], object], timeout: float) -> None:
+    """Returns once ``condition()`` is true; for transports that cannot be waited for.
+
+    :raises AssertionError: it is not within ``timeout`` seconds.
+    """
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, f"what was waited for did not come within {timeout} s"
+        time.sleep(0.005)
 
 
 class ExchangeContract(Contract):

@@ -32,9 +32,8 @@ _STRANGE: tuple[Any, ...] = (
 class CommandPackContract(Contract):
     """The clauses of a command pack; a vendor's test sets the attributes.
 
-    The pack gets its default options and an empty scratch root: override the fixture ``context`` for other options, and
-    make the files that it expects in an autouse fixture that takes ``context``. Programs are recorded, not run: see the
-    fixture ``programs``.
+    The pack gets its default options, and a scratch root with nothing but :attr:`files`; override the fixture
+    ``context`` for others. Programs are recorded, not run: see the fixture ``programs``.
     """
 
     group = "guestagent.commands"
@@ -44,6 +43,9 @@ class CommandPackContract(Contract):
     """A value that each command accepts, by the command's name."""
     secrets: ClassVar[Sequence[str]] = ()
     """Parts of the samples of secret commands that are secret by themselves, such as a password within a table."""
+
+    files: ClassVar[Mapping[str, str]] = {}
+    """Text files that are in the guest, by their path: ``{"/etc/hostname": "alpha\\n"}``."""
 
     @pytest.fixture
     def context(self, tmp_path: Path, programs: Programs) -> Context:
@@ -58,6 +60,13 @@ class CommandPackContract(Contract):
     def registry(self, context: Context) -> CommandRegistry:
         """A registry of the pack."""
         return CommandRegistry([self.pack], context)
+
+    @pytest.fixture(autouse=True)
+    def _guest(self, context: Context) -> None:
+        for path, text in self.files.items():
+            file = context.path(path)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
 
     @pytest.fixture(autouse=True)
     def _attributes(self) -> None:
@@ -85,8 +94,8 @@ class CommandPackContract(Contract):
     def test_samples_are_answered(self, registry: CommandRegistry) -> None:
         """A sample is answered with a code and a message that is a JSON value.
 
-        If a file is missing, make it in an autouse fixture that takes ``context``; say what programs answer by the
-        fixture ``programs``. Return ``CommandResult(code, message)``, the message of str, numbers, lists and dicts.
+        If a file is missing, give it in ``files``; say what programs answer by the fixture ``programs``. Return
+        ``CommandResult(code, message)``, the message of str, numbers, lists and dicts.
         """
         for name, value in self.samples.items():
             result = registry.run_command(name, value)

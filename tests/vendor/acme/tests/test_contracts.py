@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,19 +12,14 @@ from guestagent_acme import Disks, Notes
 from guestagent_acme.policy import Policy
 from guestagent_acme.spool import SpoolExchange
 
-from guestagent_core import Context
-from guestagent_core.testing import CommandPackContract, ExchangeContract, HooksContract, RunningAgent
+from guestagent_core.testing import CommandPackContract, ExchangeContract, HooksContract, RunningAgent, wait_until
 
 
 class TestDisks(CommandPackContract):
     entry_point = "acme"
     pack = Disks
     samples = {"acme.uptime": ""}
-
-    @pytest.fixture(autouse=True)
-    def uptime(self, context: Context) -> None:
-        context.path("/proc").mkdir()
-        context.path("/proc/uptime").write_text("12.50 3.00\n")
+    files = {"/proc/uptime": "12.50 3.00\n"}
 
 
 class TestNotes(CommandPackContract):
@@ -39,10 +33,7 @@ class File:
         self._answer = answer
 
     def answer(self, timeout: float) -> bytes:
-        deadline = time.monotonic() + timeout
-        while not self._answer.exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(self._answer.exists, timeout)
         return self._answer.read_bytes()
 
 
