@@ -44,6 +44,8 @@ class Daemon:
     """Whether a node that a guest makes belongs to it, or to the owner of the node above."""
     events_first: bool
     """Whether the events of an operation come before its answer; those of a transaction always do."""
+    tells_below: bool
+    """Whether those are told too that a node went who watch one right below it that was not there."""
     replays: bool
     """Whether a transaction meets a conflict only if it would read something else now: it is done again on what has
     become of the tree. Else any change of a node that it has looked at is one."""
@@ -69,6 +71,7 @@ DAEMONS = {
         hides_missing=True,
         gives_to_maker=True,
         events_first=True,
+        tells_below=False,
         replays=False,
     ),
     "oxenstored": Daemon(
@@ -90,6 +93,7 @@ DAEMONS = {
         hides_missing=False,
         gives_to_maker=False,
         events_first=False,
+        tells_below=True,
         replays=True,
     ),
 }

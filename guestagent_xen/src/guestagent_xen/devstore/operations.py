@@ -24,6 +24,8 @@ class Change(NamedTuple):
     """Whether only watches of this very node are told: it went away with one above it."""
     readers: tuple[tuple[Permission, ...], ...]
     """Permissions of the node and of the one above it: who may read either is told."""
+    beside: tuple[bytes, ...] | None = None
+    """If not None, only those are told who watch a node right below this one, but none of these names."""
 
 
 class Operations:
@@ -166,6 +168,8 @@ class Operations:
         return _OK
 
     def _take_away(self, path: bytes, node: Node) -> None:
+        if self._daemon.tells_below:
+            self.changes.append(Change(path, True, (node.permissions,), node.children))
         for name in node.children:
             below = self._view.get(path + b"/" + name)
             assert below is not None

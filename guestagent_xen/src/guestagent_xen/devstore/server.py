@@ -27,8 +27,6 @@ _OF_A_GUEST = {  # what a toolstack makes for each guest, and the permissions
     "": "n0 r{domain}",
     "/data": "n{domain}",
     "/vm-data": "n0 r{domain}",
-    "/control": "n0 r{domain}",
-    "/control/shutdown": "n{domain}",
     "/attr": "n{domain}",
     "/name": "n0 r{domain}",
     "/domid": "n0 r{domain}",

@@ -97,9 +97,10 @@ class Serving:
                 if not any(allows(permissions, connection.domain, "r") for permissions in change.readers):
                     continue
                 for watch in connection.watches:
-                    if change.path == watch.path or (not change.exact and _is_below(change.path, watch.path)):
+                    path = _told(change, watch)
+                    if path is not None:
                         cut = len(watch.path) - len(watch.given)  # a relative watch is told relative paths
-                        connection.tell(watch, change.path[cut:])
+                        connection.tell(watch, path[cut:])
 
     def introduce(self, domain: int) -> None:
         """Makes a domain known."""
@@ -279,5 +280,12 @@ def _number(word: bytes) -> int:
     return int(word) if word.isdigit() else 0  # as atoi does
 
 
-def _is_below(path: bytes, watched: bytes) -> bool:
-    return path.startswith(watched + b"/") or watched == b"/"
+def _told(change: Change, watch: Watch) -> bytes | None:
+    """Returns the path that the event of a change has for a watch, None if there is no event."""
+    if change.beside is not None:
+        above, _, name = watch.path.rpartition(b"/")
+        return watch.path if above == change.path and name not in change.beside else None
+    if change.path == watch.path:
+        return change.path
+    below = change.path.startswith(watch.path + b"/") or watch.path == b"/"
+    return change.path if below and not change.exact else None
