@@ -192,6 +192,9 @@ class Kernel:
             if operation in (WATCH, UNWATCH):  # the daemon knows one client only, so the token tells whose it is
                 path, token, *_ = content.split(b"\0")
                 content = path + b"\0%d:" % program.number + token + b"\0"
+                if operation == UNWATCH and content not in program.watches:  # Linux knows without asking
+                    self._send(program, ERROR, 0 if self._old else request, transaction, b"ENOENT\0")
+                    continue
             self._ask(program, operation, request, transaction, content)
         self._write(program)
 
