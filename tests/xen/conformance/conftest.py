@@ -14,7 +14,7 @@ from tests.xen.harness import DAEMONS, Daemon, Guest, ProgramsMissingError, find
 
 from guestagent_xen.devstore import DevelopmentStore
 
-__all__ = ("Bed",)
+__all__ = ("REAL", "Bed")
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,8 @@ class Bed:
         self.host.ask(Op.SET_PERMS, b"/local/domain/7/data\0n7\0")
 
 
-def _kinds() -> list[object]:
-    played = [pytest.param((name, False), id=f"played-{name}") for name in DAEMONS]
-    return [*played, *(pytest.param((name, True), id=name, marks=pytest.mark.real) for name in DAEMONS)]
+PLAYED = [pytest.param((name, False), id=f"played-{name}") for name in DAEMONS]
+REAL = [pytest.param((name, True), id=name, marks=pytest.mark.real) for name in DAEMONS]
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +53,7 @@ def conformance_folder() -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.fixture(scope="module", params=_kinds())
+@pytest.fixture(scope="module", params=[*PLAYED, *REAL])
 def bed(request: pytest.FixtureRequest, conformance_folder: Path) -> Iterator[Bed]:
     """Each kind of store in turn; the tests of a file share it."""
     daemon, is_real = request.param

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.xen.conformance.asking import Asker, Op
-from tests.xen.conformance.conftest import Bed
+from tests.xen.conformance.conftest import REAL, Bed
 
 from guestagent_xen.devstore import DevelopmentStore
 
@@ -24,6 +24,7 @@ SETTINGS = settings(
     deadline=None,
     derandomize="GUESTAGENT_EXAMPLES" not in os.environ,  # the same in each run, unless somebody asks for more
     database=None,
+    report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
@@ -32,7 +33,7 @@ PATHS = st.sampled_from(
     [
         *(b"/t", b"/t/a", b"/t/b", b"/t/a/x", b"/t/a/x/y", b"/t/none/x"),
         *(b"/local/domain/7/data", b"/local/domain/7/data/a", b"/local/domain/7/data/a/b", b"/local/domain/7/name"),
-        *(b"data/a", b"data/b/c", b"/t/", b"a b"),
+        *(b"data/a", b"data/b/c", b"/local/domain/0/data/a", b"/t/", b"a b"),
     ]
 )
 VALUES = st.sampled_from([b"", b"1", b"two", b"\0\xff", b"x" * 2015, b"x" * 2016, b"x" * 2048, b"x" * 2049])
@@ -70,8 +71,13 @@ STEPS = [
     _step(Op.TRANSACTION_START, st.just(b"\0")),
     _step(Op.TRANSACTION_START, st.just(b"\0")),
     _step(Op.TRANSACTION_END, st.sampled_from([b"T\0", b"T\0", b"F\0"])),
-    _step(Op.WATCH, _joined(PATHS, PATHS, END)),
-    _step(Op.UNWATCH, _joined(PATHS, PATHS, END)),
+    *(
+        # Not within a transaction, which oxenstored answers as if it were none.
+        st.builds(
+            Step, st.sampled_from(WHO), st.just(op), _joined(PATHS, st.sampled_from([b"t", b"u"]), END), st.just(False)
+        )
+        for op in (Op.WATCH, Op.WATCH, Op.UNWATCH)
+    ),
 ]
 
 
@@ -121,8 +127,6 @@ class Clients:
             del self.open[step.who]
         elif step.op == Op.WATCH:
             self.watches.add((step.who, step.content))
-        elif step.op == Op.DIRECTORY_PART and isinstance(answer, bytes):
-            answer = answer.partition(b"\0")[2]
         # C xenstored leaves out what is told already and not taken yet, which depends on time: hence sets.
         return answer, {who: sorted(set(each.events())) for who, each in self.askers.items()}
 
@@ -142,8 +146,9 @@ def played(bed: Bed) -> Iterator[Clients]:
                 yield opened
 
 
+@pytest.mark.parametrize("bed", REAL, indirect=True, scope="module")
 @SETTINGS
-@given(steps=st.lists(st.one_of(STEPS), min_size=5, max_size=25))
+@given(steps=st.lists(st.one_of(STEPS), min_size=1, max_size=25))
 def test_it_is_as_the_development_store_plays_it(clients: Clients, played: Clients, steps: list[Step]) -> None:
     clients.clean()
     played.clean()
@@ -154,13 +159,15 @@ def test_it_is_as_the_development_store_plays_it(clients: Clients, played: Clien
 @SETTINGS
 @given(steps=st.lists(st.one_of(*READING, *CHANGING), max_size=15), gives_up=st.booleans())
 def test_a_transaction_comes_to_what_its_steps_come_to_alone(
-    clients: Clients, played: Clients, steps: list[Step], gives_up: bool
+    bed: Bed, clients: Clients, played: Clients, steps: list[Step], gives_up: bool
 ) -> None:
     clients.clean()
     played.clean()
     transaction = clients.askers["guest"].begin()
     full = False
     for step in steps:
+        if bed.is_oxenstored and step.op == Op.WRITE and len(step.content) > 2048:
+            continue  # too large, but its parents are made, and lost with a transaction that does nothing else
         inside = clients.askers["guest"].ask(step.op, step.content, transaction)
         alone = played.askers["guest"].ask(step.op, step.content)
         assert inside == alone

@@ -25,7 +25,7 @@ def guest_watching(bed: Bed) -> Iterator[Asker]:
     bed.guest.ask(Op.RESET_WATCHES, b"\0")
     bed.guest.events()
     yield bed.guest
-    for path in (b"data/host", b"/local/domain/7/data", b"/t", b"/"):
+    for path in (b"data/host", b"data", b"/local/domain/7/data", b"/t", b"/"):
         for token in (b"t", b"other"):
             bed.guest.ask(Op.UNWATCH, path + b"\0" + token + b"\0")
     bed.guest.events()
@@ -106,6 +106,10 @@ def test_one_pair_of_path_and_token_is_watched_once_unless_by_a_kernel(watcher: 
     assert watcher.ask(Op.WATCH, b"/t\0t\0") == "EEXIST"
     watch(guest_watching, b"/t")
     watch(guest_watching, b"/t")
+    watch(watcher, b"data")
+    assert watcher.ask(Op.WATCH, b"/local/domain/0/data\0t\0") == "EEXIST"  # it is the same node
+    watch(guest_watching, b"data")
+    watch(guest_watching, b"/local/domain/7/data")
     assert watcher.ask(Op.UNWATCH, b"/t\0t\0") == OK
     assert watcher.ask(Op.UNWATCH, b"/t\0t\0") == "ENOENT"
     assert watcher.ask(Op.UNWATCH, b"/other\0t\0") == "ENOENT"

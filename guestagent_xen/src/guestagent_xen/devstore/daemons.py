@@ -42,6 +42,8 @@ class Daemon:
     """Whether a guest is refused, rather than told that there is no node, where it may not look."""
     gives_to_maker: bool
     """Whether a node that a guest makes belongs to it, or to the owner of the node above."""
+    makes_parents_first: bool
+    """Whether the parents of a node are made, and stay, also if the node itself is refused."""
     events_first: bool
     """Whether the events of an operation come before its answer; those of a transaction always do."""
     tells_below: bool
@@ -70,6 +72,7 @@ DAEMONS = {
         sorts_names=False,
         hides_missing=True,
         gives_to_maker=True,
+        makes_parents_first=False,
         events_first=True,
         tells_below=False,
         replays=False,
@@ -92,6 +95,7 @@ DAEMONS = {
         sorts_names=True,
         hides_missing=False,
         gives_to_maker=False,
+        makes_parents_first=True,
         events_first=False,
         tells_below=True,
         replays=True,

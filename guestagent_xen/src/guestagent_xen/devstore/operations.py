@@ -107,6 +107,9 @@ class Operations:
         return _OK
 
     def _write(self, path: bytes, value: bytes) -> bytes:
+        self._make_parents(path)
+        if self._daemon.largest_value is not None and len(value) > self._daemon.largest_value:
+            raise RefusedError("E2BIG")
         node = self._view.get(path)
         if node is None:
             return self._make(path, value)
@@ -119,10 +122,18 @@ class Operations:
     def _mkdir(self, path: bytes) -> bytes:
         node = self._view.get(path)
         if node is None:
+            self._make_parents(path)
             return self._make(path, b"")
         if not allows(node.permissions, self._domain, "w"):
             raise RefusedError("EACCES")
         return _OK
+
+    def _make_parents(self, path: bytes) -> None:
+        above = parent_of(path)
+        if self._daemon.makes_parents_first and self._view.peek(above) is None:
+            self._make_parents(above)
+            self._make(above, b"")
+            del self.changes[-1]  # nobody is told
 
     def _make(self, path: bytes, value: bytes) -> bytes:
         missing = [path]
@@ -198,8 +209,6 @@ class Operations:
         self._view.set(path, node)
 
     def _check_size(self, node: Node) -> None:
-        if self._daemon.largest_value is not None and len(node.value) > self._daemon.largest_value:
-            raise RefusedError("E2BIG")
         if self._domain and self._daemon.largest_record is not None:
             names = sum(len(name) + 1 for name in node.children)
             if _RECORD + _ENTRY * len(node.permissions) + len(node.value) + names > self._daemon.largest_record:

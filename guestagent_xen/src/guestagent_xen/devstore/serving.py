@@ -44,6 +44,11 @@ class Connection:
         self.transactions: dict[int, Transaction] = {}
         self.last_transaction = 0
 
+    def find(self, watch: Watch) -> Watch | None:
+        """Returns the same watch, if it has been asked for; a kernel makes one of each way to write the same path."""
+        same = (known for known in self.watches if (known.path, known.token) == (watch.path, watch.token))
+        return next((known for known in same if not self.is_bus or known.given == watch.given), None)
+
     def tell(self, watch: Watch, path: bytes) -> None:
         """Sends the event of ``path``."""
         anything = _ANY_ID if self.is_bus else _NO_ID
@@ -208,7 +213,7 @@ class Serving:
     def _watch(self, connection: Connection, watch: Watch) -> bytes:
         if not watch.path.startswith(b"@") and not is_valid(watch.path):
             raise RefusedError("EINVAL")
-        if watch in connection.watches:
+        if connection.find(watch) is not None:
             if not connection.is_bus:
                 raise RefusedError("EEXIST")
         else:
@@ -229,9 +234,10 @@ class Serving:
             connection.send(answer)
 
     def _unwatch(self, connection: Connection, watch: Watch) -> bytes:
-        if watch not in connection.watches:
+        known = connection.find(watch)
+        if known is None:
             raise RefusedError("ENOENT")
-        connection.watches.remove(watch)
+        connection.watches.remove(known)
         return _OK
 
     # Domains
