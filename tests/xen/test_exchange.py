@@ -16,10 +16,10 @@ import pytest
 
 from guestagent_core import Dispatcher, ExchangeError, ResponseTooLargeError
 from guestagent_core.testing import ExchangeContract
-from guestagent_xen import connecting
+from guestagent_xen import answering, connecting
 from guestagent_xen.connecting import connect
+from guestagent_xen.devstore import DevelopmentStore
 from guestagent_xen.exchange import XenStoreExchange
-from guestagent_xen.listing import list_children
 from guestagent_xen.session import Operation, Session, SessionLostError, StoreError
 from guestagent_xen.store import XenStoreStore
 
@@ -37,14 +37,14 @@ class Echo:
 
 
 @pytest.fixture
-def host(small_store: Any) -> Iterator[Session]:
+def host(small_store: DevelopmentStore) -> Iterator[Session]:
     """The host's own connection."""
     with closing(connect(small_store.path, 10.0)) as session:
         yield session
 
 
 @pytest.fixture
-def exchange(small_store: Any) -> Iterator[XenStoreExchange]:
+def exchange(small_store: DevelopmentStore) -> Iterator[XenStoreExchange]:
     with closing(XenStoreExchange(XenStoreExchange.Options(path=small_store.path))) as opened:
         yield opened
 
@@ -79,11 +79,11 @@ class TestContract(ExchangeContract):
     answer_limit = 4096 - len(b"data/guest/r0\0")
 
     @pytest.fixture
-    def exchange(self, small_store: Any) -> XenStoreExchange:
+    def exchange(self, small_store: DevelopmentStore) -> XenStoreExchange:
         return XenStoreExchange(XenStoreExchange.Options(path=small_store.path))
 
     @pytest.fixture
-    def ask(self, small_store: Any) -> Iterator[Callable[[bytes], Node]]:
+    def ask(self, small_store: DevelopmentStore) -> Iterator[Callable[[bytes], Node]]:
         numbers = itertools.count()
         with ExitStack() as opened:
             yield lambda value: opened.enter_context(closing(Node(small_store.path, f"r{next(numbers)}", value)))
@@ -103,7 +103,9 @@ def take(exchange: XenStoreExchange, count: int) -> list[Any]:
     return requests
 
 
-def test_a_request_is_replaced_by_its_answer(small_store: Any, host: Session, exchange: XenStoreExchange) -> None:
+def test_a_request_is_replaced_by_its_answer(
+    small_store: DevelopmentStore, host: Session, exchange: XenStoreExchange
+) -> None:
     write(host, "one", b"caf\xc3\xa9 \x00\xff")
     (request,) = take(exchange, 1)
     assert request["data"] == b"caf\xc3\xa9 \x00\xff"
@@ -122,7 +124,7 @@ def test_requests_come_in_the_order_of_their_events(host: Session, exchange: Xen
     assert [request["id"] for request in take(exchange, 100)] == names
 
 
-def test_what_waits_already_is_taken_however_much_it_is(host: Session, small_store: Any) -> None:
+def test_what_waits_already_is_taken_however_much_it_is(host: Session, small_store: DevelopmentStore) -> None:
     for number in range(500):
         write(host, f"{number:036}", b"%d" % number)
     with closing(XenStoreExchange(XenStoreExchange.Options(path=small_store.path))) as exchange:
@@ -143,7 +145,9 @@ def test_an_open_request_is_not_handed_out_again(host: Session, exchange: XenSto
     assert (again["id"], again["data"]) == ("one", b"again")
 
 
-def test_a_request_costs_five_operations(small_store: Any, host: Session, exchange: XenStoreExchange) -> None:
+def test_a_request_costs_five_operations(
+    small_store: DevelopmentStore, host: Session, exchange: XenStoreExchange
+) -> None:
     write(host, "first", b"")
     exchange.put_response(take(exchange, 1)[0], {"data": b""})
     assert not exchange.wait(0.1)
@@ -151,7 +155,8 @@ def test_a_request_costs_five_operations(small_store: Any, host: Session, exchan
     write(host, "one", b"1")
     exchange.put_response(take(exchange, 1)[0], {"data": b"done"})
     assert not exchange.wait(0.1)
-    assert small_store.operations == [WRITE, READ, START, RM, WRITE, END]
+    asked = [name for _, name in small_store.operations]
+    assert asked == ["WRITE", "READ", "TRANSACTION_START", "RM", "WRITE", "TRANSACTION_END"]
 
 
 def test_a_conflict_is_tried_again(host: Session, exchange: XenStoreExchange) -> None:
@@ -182,36 +187,50 @@ def test_an_answer_too_large_names_the_limit(host: Session, exchange: XenStoreEx
     assert host.call(READ, b"data/guest/one") == b"x" * limit
 
 
-def test_the_oldest_answers_make_room(small_store: Any, host: Session, exchange: XenStoreExchange) -> None:
-    small_store.most_answers = 10
-    for number in range(5):  # of an earlier run
-        host.call_all(Operation(WRITE, b"data/guest/early%d\0x" % number))
-    for number in range(30):
-        write(host, f"r{number:02}", b"")
-        exchange.put_response(take(exchange, 1)[0], {"data": b"%d" % number})
-        assert host.call(READ, b"data/guest/r%02d" % number) == b"%d" % number
-        if number == 8:  # by then some had to go: the oldest
-            assert not {b"early0", b"early1"} & set(list_children(host, b"data/guest"))
-            assert host.call(READ, b"data/guest/r00") == b"0"
-    kept = list_children(host, b"data/guest")
+HOME = "/local/domain/7"
+
+
+@pytest.fixture
+def guest_exchange(small_store: DevelopmentStore) -> Iterator[XenStoreExchange]:
+    """That of domain 7, whose folder of answers has room for 54 names of 36 letters."""
+    with closing(XenStoreExchange(XenStoreExchange.Options(path=small_store.add_guest(7)))) as opened:
+        assert not opened.wait(0.1)
+        yield opened
+
+
+def test_the_oldest_answers_make_room(
+    small_store: DevelopmentStore, guest_exchange: XenStoreExchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answering, "_UNTOUCHED", 0.0)  # seconds for which a host may look for its answer
+    early = [f"early{number:031}" for number in range(5)]  # of an earlier run
+    for name in early:
+        small_store.write(f"{HOME}/data/guest/{name}", b"x")
+    for number in range(100):
+        small_store.write(f"{HOME}/data/host/{number:036}", b"")
+        guest_exchange.put_response(take(guest_exchange, 1)[0], {"data": b"%d" % number})
+        assert small_store.read(f"{HOME}/data/guest/{number:036}") == b"%d" % number
+        if number == 49:  # by then some had to go: the oldest
+            assert not {early[0], early[1]} & set(small_store.list(f"{HOME}/data/guest"))
+            assert small_store.read(f"{HOME}/data/guest/{0:036}") == b"0"
+    kept = small_store.list(f"{HOME}/data/guest")
     assert kept == sorted(kept)
-    assert 6 <= len(kept) <= 10
+    assert 40 <= len(kept) <= 54
 
 
 def test_a_full_folder_is_told_from_an_answer_too_large(
-    small_store: Any, host: Session, exchange: XenStoreExchange
+    small_store: DevelopmentStore, guest_exchange: XenStoreExchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small_store.most_answers = 2
-    for number in range(3):
-        write(host, f"r{number}", b"")
-        (request,) = take(exchange, 1)
-        if number < 2:
+    monkeypatch.setattr(answering, "_UNTOUCHED", 0.0)
+    for number in range(56):
+        small_store.write(f"{HOME}/data/host/{number:036}", b"")
+        (request,) = take(guest_exchange, 1)
+        if number < 54:
             with pytest.raises(ResponseTooLargeError) as caught:
-                exchange.put_response(request, {"data": b"x" * 2016})
+                guest_exchange.put_response(request, {"data": b"x" * 2016})
             assert caught.value.limit == 2015
-            assert host.call(READ, f"data/host/r{number}".encode()) == b""
-        exchange.put_response(request, {"data": b"x" * 2015})
-    assert host.call(READ, b"data/guest/r2") == b"x" * 2015
+            assert small_store.read(f"{HOME}/data/host/{number:036}") == b""
+        guest_exchange.put_response(request, {"data": b"x" * 2015})
+    assert small_store.read(f"{HOME}/data/guest/{55:036}") == b"x" * 2015
 
 
 def test_a_discarded_request_is_removed(host: Session, exchange: XenStoreExchange) -> None:
@@ -221,7 +240,9 @@ def test_a_discarded_request_is_removed(host: Session, exchange: XenStoreExchang
         host.call(READ, b"data/host/one")
 
 
-def test_it_comes_back_and_puts_the_answer_that_it_kept(small_store: Any, exchange: XenStoreExchange) -> None:
+def test_it_comes_back_and_puts_the_answer_that_it_kept(
+    small_store: DevelopmentStore, exchange: XenStoreExchange
+) -> None:
     with closing(connect(small_store.path, 10.0)) as host:
         write(host, "one", b"1")
         (request,) = take(exchange, 1)
@@ -229,16 +250,13 @@ def test_it_comes_back_and_puts_the_answer_that_it_kept(small_store: Any, exchan
     with pytest.raises(ExchangeError, match="kept"):
         exchange.put_response(request, {"data": b"done"})
     assert not exchange.wait(0.01)
-    again = type(small_store)(small_store.path)
-    try:
+    with DevelopmentStore(small_store.path) as again:
         with closing(connect(again.path, 10.0)) as host:
             write(host, "one", b"1")
             write(host, "two", b"2")
             (other,) = take(exchange, 1)
             assert other["id"] == "two"
             assert host.call(READ, b"data/guest/one") == b"done"
-    finally:
-        again.close()
 
 
 def test_many_answers_without_a_daemon_do_not_delay_connecting(small_store: Any, exchange: XenStoreExchange) -> None:
@@ -287,7 +305,7 @@ def test_wake_is_sticky(exchange: XenStoreExchange) -> None:
     assert not exchange.wait(30.0)
 
 
-def test_a_dispatcher_answers(host: Session, exchange: XenStoreExchange, small_store: Any) -> None:
+def test_a_dispatcher_answers(host: Session, exchange: XenStoreExchange, small_store: DevelopmentStore) -> None:
     dispatcher = Dispatcher(exchange, Echo())
     thread = threading.Thread(target=dispatcher.run)
     thread.start()
@@ -336,7 +354,7 @@ def test_wrong_options_are_refused(wrong: dict[str, Any]) -> None:
         XenStoreExchange.Options(**wrong)
 
 
-def test_the_store_reads_and_writes(small_store: Any) -> None:
+def test_the_store_reads_and_writes(small_store: DevelopmentStore) -> None:
     with closing(XenStoreStore(XenStoreStore.Options(path=small_store.path))) as store:
         assert store.read("vm-data/hostname") is None
         assert store.list("vm-data") == []

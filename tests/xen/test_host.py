@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from guestagent_xen.devstore import DevelopmentStore
 from guestagent_xen.host import (
     AgentError,
     AgentTimeoutError,
@@ -114,10 +115,10 @@ def succeed(message: object = "", code: object = "0") -> Handler:
 
 
 @pytest.fixture
-def store(small_store: Any) -> Iterator[Path]:
+def store(small_store: DevelopmentStore) -> Iterator[Path]:
     path: Path = small_store.path
     wire = Wire(path)
-    wire.ask(WRITE, "/local/domain/7/name", b"guest")
+    small_store.add_guest(7)
     wire.ask(WRITE, "/local/domain/7/data/host", b"")
     wire.ask(WRITE, "/local/domain/7/data/guest", b"")
     yield path
