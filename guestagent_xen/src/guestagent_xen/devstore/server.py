@@ -112,18 +112,10 @@ class DevelopmentStore:
 
         :param domain: its number, more than 0.
         """
-        base = f"/local/domain/{domain}"
+        path = self.path.with_name(f"{self.path.name}.{domain}")
         with self._lock:
-            for node, permissions in _OF_A_GUEST.items():
-                self._work(Op.MKDIR, f"{base}{node}\0".encode())
-                entries = permissions.format(domain=domain).replace(" ", "\0")
-                self._work(Op.SET_PERMS, f"{base}{node}\0{entries}\0".encode())
-            self.write(f"{base}/name", b"guest%d" % domain)
-            self.write(f"{base}/domid", b"%d" % domain)
-            path = self.path.with_name(f"{self.path.name}.{domain}")
             self._listen(path, domain)
-            self._serving.introduce(domain)
-            self._flush()
+            self._introduce(domain)
         return path
 
     def remove_guest(self, domain: int) -> None:
@@ -173,14 +165,16 @@ class DevelopmentStore:
     def restart(self, *, forget: bool = True) -> None:
         """Hangs up on everybody.
 
-        :param forget: whether the nodes go too, as when a real daemon is killed and started again. The guests stay.
+        :param forget: whether the nodes go too, as when a real daemon is killed and started again. The guests stay, with
+            the nodes that they began with.
         """
         with self._lock:
             guests = [domain for domain in self._listeners.values() if domain]
             self.hang_up()
             if forget:
                 self._serving = Serving(self._serving.daemon)
-                self._serving.domains.update(guests)
+                for domain in guests:
+                    self._introduce(domain)
 
     def hang_up(self, domain: int | None = None) -> None:
         """Closes the connections of one domain, or all: watches and open transactions go.
@@ -193,6 +187,17 @@ class DevelopmentStore:
                     self._drop(client)
 
     # The thread
+
+    def _introduce(self, domain: int) -> None:
+        base = f"/local/domain/{domain}"
+        for node, permissions in _OF_A_GUEST.items():
+            self._work(Op.MKDIR, f"{base}{node}\0".encode())
+            entries = permissions.format(domain=domain).replace(" ", "\0")
+            self._work(Op.SET_PERMS, f"{base}{node}\0{entries}\0".encode())
+        self.write(f"{base}/name", b"guest%d" % domain)
+        self.write(f"{base}/domid", b"%d" % domain)
+        self._serving.introduce(domain)
+        self._flush()
 
     def _work(self, op: int, content: bytes) -> bytes | None:
         with self._lock:
