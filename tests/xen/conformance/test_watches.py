@@ -92,8 +92,9 @@ def test_a_guest_is_told_of_what_it_may_read(bed: Bed, guest_watching: Asker) ->
     bed.host.ask(Op.WRITE, b"/t/secret\0x")
     assert guest_watching.events() == []
     bed.host.ask(Op.WRITE, b"/t/open\0x")
-    bed.host.ask(Op.SET_PERMS, b"/t/open\0r0\0")
-    guest_watching.events()
+    for permissions in (b"r0\0", b"n0\0", b"r0\0"):  # what is opened, and what is closed
+        bed.host.ask(Op.SET_PERMS, b"/t/open\0" + permissions)
+        assert sorted(guest_watching.events()) == [(b"/t/open", b"other"), (b"/t/open", b"t")]
     bed.host.ask(Op.WRITE, b"/t/open\0x")
     assert sorted(guest_watching.events()) == [(b"/t/open", b"other"), (b"/t/open", b"t")]
     bed.host.ask(Op.RM, b"/t/open\0")

@@ -23,7 +23,7 @@ class Change(NamedTuple):
     exact: bool
     """Whether only watches of this very node are told: it went away with one above it."""
     readers: tuple[tuple[Permission, ...], ...]
-    """Permissions of the node and of the one above it: who may read either is told."""
+    """Permissions of the node, before and now, and of the one above it: who may read by any of them is told."""
     beside: tuple[bytes, ...] | None = None
     """If not None, only those are told who watch a node right below this one, but none of these names."""
 
@@ -103,7 +103,7 @@ class Operations:
             if self._daemon.most_permissions is not None and len(permissions) > self._daemon.most_permissions:
                 self._refuse(self._daemon.no_room)
         self._put(path, node._replace(permissions=permissions))
-        self._note(path, node.permissions)
+        self._note(path, node.permissions, permissions)
         return _OK
 
     def _write(self, path: bytes, value: bytes) -> bytes:
@@ -218,10 +218,9 @@ class Operations:
         self.out_of_room = True
         raise RefusedError(name)
 
-    def _note(self, path: bytes, permissions: tuple[Permission, ...]) -> None:
+    def _note(self, path: bytes, *permissions: tuple[Permission, ...]) -> None:
         above = self._view.peek(parent_of(path)) if path != b"/" else None
-        readers = (permissions, above.permissions) if above is not None else (permissions,)
-        self.changes.append(Change(path, False, readers))
+        self.changes.append(Change(path, False, permissions if above is None else (*permissions, above.permissions)))
 
 
 def _name(path: bytes) -> bytes:

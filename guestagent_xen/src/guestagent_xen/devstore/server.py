@@ -165,8 +165,8 @@ class DevelopmentStore:
     def restart(self, *, forget: bool = True) -> None:
         """Hangs up on everybody.
 
-        :param forget: whether the nodes go too, as when a real daemon is killed and started again. The guests stay, with
-            the nodes that they began with.
+        :param forget: whether the nodes go too, as when a real daemon is killed and started again. The guests stay,
+            with the nodes that they began with.
         """
         with self._lock:
             guests = [domain for domain in self._listeners.values() if domain]
