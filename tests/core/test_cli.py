@@ -196,7 +196,7 @@ def test_the_demo_asks_a_real_agent_and_leaves_nothing_behind(folder: Path) -> N
 
 
 def test_the_demo_can_be_kept_and_paused(folder: Path) -> None:
-    done = guestagent("demo", "--keep", "--pause", TMPDIR=str(folder), input="\n")
+    done = guestagent("demo", "--keep", "--pause", TMPDIR=str(folder), input="\n" * 10)
     assert done.returncode == 0
     demos = re.findall(r"== [\w-]+, of ", done.stdout)
     assert done.stdout.count("Press Enter") == len(demos) - 1 > 0

@@ -13,16 +13,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from .client import LocalClient
 from .discovery import DEMOS, PARSERS, Catalogue, load
 from .errors import ExchangeError, PluginError
 from .json_wire import decode_answer, encode_request
 
-__all__ = ("DemoClient", "run_demos", "show_core")
+__all__ = ("Demo", "DemoClient", "DemoWithSurroundings", "run_demos", "show_core")
 
 _STARTING_TIME = 30.0  # seconds
 _LARGEST_SHOWN = 64 * 1024  # bytes; what is larger is named, not shown
@@ -71,6 +71,24 @@ class DemoClient:
         self._print(f"  {times} x {name}: median {median:.3f} ms, 99 of 100 within {most:.3f} ms")
 
 
+class Demo(Protocol):
+    """What an entry point of ``guestagent.demos`` names: a function, or an object that is called like one."""
+
+    def __call__(self, client: DemoClient, root: Path, print: Callable[[str], object]) -> None:
+        """Shows something; the agent runs, and ``root`` is its guest."""
+
+
+class DemoWithSurroundings(Demo, Protocol):
+    """A demo that has to be there before the agent is: what a channel leads to, say."""
+
+    def surroundings(self, scratch: Path) -> AbstractContextManager[str]:
+        """Makes, for as long as the agent runs, what the demo needs.
+
+        :param scratch: a folder that goes afterwards.
+        :returns: TOML for the agent's configuration: the ``[[channel]]`` tables that it has beside the local one.
+        """
+
+
 def show_core(client: DemoClient, root: Path, print: Callable[[str], object]) -> None:
     """Shows what every agent can do."""
     print("What can you do?")
@@ -110,7 +128,8 @@ def run_demos(
         with _scratch(keep) as scratch:
             root = scratch / "root"
             root.mkdir()
-            with _agent(scratch, root) as path, LocalClient(path) as client:
+            surroundings = demo.surroundings(scratch) if hasattr(demo, "surroundings") else nullcontext("")
+            with surroundings as channels, _agent(scratch, root, channels) as path, LocalClient(path) as client:
                 demo(DemoClient(client, root, print), root, print)
             print(f"Kept: {scratch}\n" if keep else "")
     print("The agents have ended" + ("." if keep else ", and their scratch folders are gone."))
@@ -128,11 +147,11 @@ def _scratch(keep: bool) -> Iterator[Path]:
 
 
 @contextmanager
-def _agent(scratch: Path, root: Path) -> Iterator[Path]:
+def _agent(scratch: Path, root: Path, channels: str) -> Iterator[Path]:
     """Runs an agent; gives the path of its socket once it says that it is ready."""
     config, path, ready_path = scratch / "config.toml", scratch / "agent.sock", scratch / "ready.sock"
     config.write_text(
-        f'[agent]\nroot = {json.dumps(str(root))}\nlog_level = "warning"\n[[channel]]\nexchange = "local"\n'
+        f'[agent]\nroot = {json.dumps(str(root))}\nlog_level = "warning"\n[[channel]]\nexchange = "local"\n{channels}'
     )
     command = [sys.executable, "-m", "guestagent_core", "run", "--config", str(config), "--socket", str(path)]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
