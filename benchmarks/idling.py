@@ -12,7 +12,7 @@ from local_channel import connected
 from measuring import Row
 from parsing import REQUEST
 
-__all__ = ("measure",)
+__all__ = ("measure", "switches")
 
 _SECONDS = 30
 
@@ -24,12 +24,13 @@ def measure(rounds: int) -> list[Row]:
             connection.sendall(REQUEST + b"\n")
             connection.recv(65536)
             time.sleep(0.5)
-            before = _switches(agent.process.pid)
+            before = switches(agent.process.pid)
             time.sleep(_SECONDS)
-            woken = _switches(agent.process.pid) - before
+            woken = switches(agent.process.pid) - before
     return [Row(f"idle for {_SECONDS} s, wake-ups", "times", woken, 1, goal=0)]
 
 
-def _switches(process: int) -> int:
+def switches(process: int) -> int:
+    """Returns how often the threads of a process have been scheduled until now."""
     statuses = [path.read_text() for path in Path(f"/proc/{process}/task").glob("*/status")]
     return sum(int(count) for status in statuses for count in re.findall(r"voluntary_ctxt_switches:\s+(\d+)", status))

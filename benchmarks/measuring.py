@@ -7,7 +7,11 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-__all__ = ("Row", "compare", "percentile", "timed")
+__all__ = ("NotMeasuredError", "Row", "compare", "percentile", "timed")
+
+
+class NotMeasuredError(Exception):
+    """What the benchmark needs is not to be had here."""
 
 
 class Row(NamedTuple):
