@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from idling import switches
@@ -65,7 +65,8 @@ def _peers(path: Path) -> Iterator[tuple[Host, PyxsHost]]:
     processes = [run(serve_by_hand, path, b"/bench/hand"), run(serve_by_pyxs, path, b"/bench/pyxs")]
     try:
         time.sleep(0.5)  # they say nothing when they are ready
-        yield Host(path, b"/bench/hand"), PyxsHost(path, b"/bench/pyxs")
+        with closing(PyxsHost(path, b"/bench/pyxs")) as by_pyxs:
+            yield Host(path, b"/bench/hand"), by_pyxs
     finally:
         for process in processes:
             process.terminate()
@@ -151,5 +152,3 @@ def _idle(agent: int, daemon: int) -> list[Row]:
         Row(f"xenstore, idle for {_IDLE} s, wake-ups", "times", woken, 1, goal=0),
         Row(f"xenstore, idle for {_IDLE} s, those of the daemon", "times", asked, 1, goal=0),
     ]
-
-

@@ -230,6 +230,10 @@ class PyxsHost:
         self._events = monitor.wait()
         self._last = 0
 
+    def close(self) -> None:
+        """Hangs up."""
+        self._client.close()
+
     def one_in_flight(self, times: int) -> list[float]:
         """Returns the seconds that each of ``times`` requests took."""
         figures = []

@@ -26,7 +26,7 @@ NO_ROOM = ("ENOSPC", "EQUOTA")
 """Names of the errors that say that a guest has no room left."""
 _TOO_LARGE = ("E2BIG", "EINVAL")  # oxenstored says so; kernels do
 _DROPPED = ("EAGAIN", "ENOENT")  # the transaction met a conflict; the daemon does not know it (any more)
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.1  # seconds, after a conflict
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.1  # seconds, after a second conflict
 _LARGEST_OF_XENSTORED = 2015  # bytes that a guest may write: 2048 for the record with an entry of permissions
 _LARGEST_OF_OXENSTORED = 2048
 _SPARE_LIFE = 0.02  # seconds; oxenstored punishes those whose old transactions conflict
@@ -102,7 +102,10 @@ class Answerer:
         if len(value) > room:
             raise ResponseTooLargeError(room)
         most = _FIRST_REMOVED
-        pause, deadline = _FIRST_PAUSE, time.monotonic() + self._patience
+        pause, deadline = (
+            0.0,
+            time.monotonic() + self._patience,
+        )  # the first time again at once: a request came beside it
         try:
             while True:
                 try:
@@ -113,7 +116,7 @@ class Answerer:
                         if time.monotonic() > deadline:
                             raise ExchangeError(f"XenStore: {path.decode()} meets conflicts without end") from error
                         time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # no secret
-                        pause = min(pause * 2, _LONGEST_PAUSE)
+                        pause = min(pause * 2 or _FIRST_PAUSE, _LONGEST_PAUSE)
                         continue
                     if error.name in _TOO_LARGE:
                         raise ResponseTooLargeError(min(_LARGEST_OF_OXENSTORED, len(value) - 1)) from error
