@@ -149,8 +149,8 @@ class Session:
         else:
             self._send(b"".join(packets), deadline)
         while self._awaited:
-            if not self.receive():
-                self._wait(self._readable, deadline)
+            self._wait(self._readable, deadline)  # first: no answer is there yet, and to read nothing costs as much
+            self.receive()
         took = time.monotonic() - begun
         if took > _STALL:
             self.stalled += took
