@@ -17,6 +17,7 @@ import pytest
 from guestagent_core import Dispatcher, ExchangeError, ResponseTooLargeError
 from guestagent_core.testing import ExchangeContract
 from guestagent_xen import answering, connecting
+from guestagent_xen import exchange as exchange_module
 from guestagent_xen.connecting import connect
 from guestagent_xen.devstore import DevelopmentStore
 from guestagent_xen.exchange import XenStoreExchange
@@ -157,6 +158,19 @@ def test_a_request_costs_five_operations(
     assert not exchange.wait(0.1)
     asked = [name for _, name in small_store.operations]
     assert asked == ["WRITE", "READ", "TRANSACTION_START", "RM", "WRITE", "TRANSACTION_END"]
+
+
+def test_a_listing_that_is_due_soon_is_done_while_awake(
+    small_store: DevelopmentStore, host: Session, exchange: XenStoreExchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not exchange.wait(0.1)
+    for number, (quiet, listings) in enumerate(((0.0, 0), (exchange_module._LOOK_ANYWAY, 1), (30.0, 0))):
+        monkeypatch.setattr(exchange_module, "_QUIET", quiet)
+        small_store.operations.clear()
+        write(host, f"r{number}", b"")
+        exchange.put_response(take(exchange, 1)[0], {"data": b""})
+        assert not exchange.wait(0.1)
+        assert [name for _, name in small_store.operations].count("DIRECTORY") == listings
 
 
 def test_a_conflict_is_tried_again(host: Session, exchange: XenStoreExchange) -> None:

@@ -29,7 +29,8 @@ __all__ = ("XenStoreExchange",)
 
 _log = logging.getLogger(__name__)
 _TOKEN = b"requests"
-_LOOK_ANYWAY = 60.0  # seconds without an event after which the folder is listed: a safety net
+_LOOK_ANYWAY = 60.0  # seconds after which the folder is listed without an event: a safety net
+_QUIET = 30.0  # seconds for which nothing wakes us after a request: a listing that is due by then is done at once
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0  # seconds between two attempts to connect
 _MOST_READ = 64  # requests read at a time
 _LIST_AGAIN = 32  # requests gone after which a folder that was too large to list is tried again
@@ -246,10 +247,13 @@ class XenStoreExchange:
         """Does what there is to do without waiting for the host; returns whether there was anything."""
         while session.events:
             self._take_event(session.events.popleft())
-        if self._stale or time.monotonic() >= self._look_at:
+        now = time.monotonic()
+        if self._stale or now >= self._look_at:
             self._list(session)
             return True
         if self._seen:
+            if self._look_at - now < _QUIET and not self._kept:
+                self._look_at = now
             self._read(session)
             return True
         self._answerer.rest(session)
