@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -113,26 +115,18 @@ def test_the_parent_ends_when_the_daemon_is_ready(old_agent: Any, wait: Any) -> 
     assert "[INFO] Agent stopping\n" in old_agent.logged()
 
 
-def test_a_daemon_that_cannot_start_is_a_failure_of_the_parent(old_agent: Any) -> None:
-    file = old_agent.folder / "config.py"
-    file.write_text(
-        "import agentlib\n"
-        "class Two:\n"
-        "    get_request = put_response = parse_request = None\n"
-        "agentlib.register(Two(), Two())\n"
-    )
-    (old_agent.folder / "empty.toml").write_text("")
-    assert old_agent.run("-p", old_agent.folder / "no" / "such.pid", old_agent.config).returncode == 0
-    number = next(int(entry.name) for entry in Path("/proc").iterdir() if _is_ours(entry, old_agent.config))
-    os.kill(number, signal.SIGTERM)
-    assert "the pid file cannot be written" in old_agent.logged()  # a warning only
+def test_a_pid_file_that_cannot_be_written_is_only_a_warning(old_agent: Any) -> None:
+    process = old_agent.start("-p", old_agent.folder / "no" / "such.pid", old_agent.config)
+    assert "[WARNING]" in old_agent.logged()
+    assert "the pid file cannot be written" in old_agent.logged()
+    assert old_agent.stop(process)[0] == 0
 
 
-def _is_ours(entry: Path, config: Path) -> bool:
-    try:
-        return entry.name.isdigit() and os.fsencode(config) in (entry / "cmdline").read_bytes()
-    except OSError:
-        return False
+@pytest.mark.parametrize(("end", "status"), [("sys.exit(7)", 7), ("os.kill(os.getpid(), 9)", 1), ("fork.ready()", 0)])
+def test_the_parent_tells_how_the_start_went(end: str, status: int) -> None:
+    program = f"import os, sys; from guestagent_legacy.daemon import Fork; fork = Fork(); {end}"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (status, "", "")
 
 
 def test_a_pid_file_of_a_newer_agent_stays(old_agent: Any) -> None:

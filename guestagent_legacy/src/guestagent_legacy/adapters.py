@@ -67,6 +67,10 @@ class OldExchange:
 class WaitingOldExchange(OldExchange):
     """An :class:`~guestagent_legacy.old_plugins.XSComm`, or what is derived from it: it knows when to be asked."""
 
+    def __init__(self, exchange: XSComm) -> None:
+        super().__init__(exchange)
+        exchange.looks_itself = False  # a wait inside of get_request would take a wake away from the one that follows
+
     def get_request(self) -> Request | None:
         """Returns the next request; several may be open."""
         request = self._exchange.get_request()

@@ -63,12 +63,14 @@ class XSComm:
         self._folder = request_path.rstrip("/")
         found = load(Catalogue.installed().find(EXCHANGES, "xenstore"))
         self._exchange = found(found.Options(request_path=request_path, response_path=response_path))
+        #: Whether :meth:`get_request` looks into the store itself, as for whoever calls nothing else.
+        self.looks_itself = True
         self._handed_out: dict[str, Any] = {}  # today's requests by the path of the old ones
 
     def get_request(self) -> Any:
         """Returns the next request, None if there is none."""
         request = self._exchange.get_request()
-        if request is None and self._exchange.wait(0):
+        if request is None and self.looks_itself and self._exchange.wait(0):
             request = self._exchange.get_request()
         if request is None:
             return None
