@@ -39,6 +39,7 @@ nitpick_ignore_regex = [
     (r"py:.*", "|".join(dir(builtins))),
     (r"py:class", r"(guestagent_core\.\w+\.)?(ArgumentT|OptionsT|PackT)"),
     (r"py:class", r"CompletedProcess|guestagent_core\.hooks\.Hooks"),
+    (r"py:class", r"Files|IPAddress|IPInterface|IPNetwork|Planned"),
 ]
 
 

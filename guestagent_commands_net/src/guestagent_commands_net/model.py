@@ -1,6 +1,6 @@
 """What a network is to be like: values that every reader produces and every backend renders.
 
-A value that exists is valid: each class checks what it is made of and raises :class:`NetworkValueError`, so that
+A value that exists is valid: each class checks what it is made of and raises :class:`~guestagent_commands_net.checks.NetworkValueError`, so that
 renderers cannot meet bad data. Two values are equal if they mean the same network.
 """
 
@@ -43,7 +43,7 @@ IPInterface: TypeAlias = "IPv4Interface | IPv6Interface"
 IPNetwork: TypeAlias = "IPv4Network | IPv6Network"
 
 VERSIONS = (4, 6)
-"""The versions of IP, as the classes of :mod:`ipaddress` call them."""
+"""The versions of IP, as the classes of ``ipaddress`` call them."""
 
 
 @dataclass(frozen=True, slots=True)

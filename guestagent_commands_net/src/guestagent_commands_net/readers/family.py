@@ -26,7 +26,7 @@ def read_setting(setting: Mapping[str, Any], nics: Sequence[Nic]) -> Change:
     ``address`` or the list ``addresses``, with prefixes. ``gateway``, ``routes`` and ``dns`` are optional. By ``dhcp``
     an IPv6 address is whatever the routers of the network say it is.
 
-    :raises NetworkValueError: it is wrong; the text names the interface.
+    :raises guestagent_commands_net.checks.NetworkValueError: it is wrong; the text names the interface.
     """
     nic = conversions.nic_of(setting.get("mac"), nics)
     family = str(setting.get("family"))
