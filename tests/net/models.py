@@ -11,6 +11,7 @@ from typing import Any
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 
+from guestagent_commands_net.backends import FileState
 from guestagent_commands_net.model import Bond, Change, Dns, Interface, Nic, Route, Vlan
 
 QUICK = settings(deadline=None, max_examples=60, phases=(Phase.explicit, Phase.reuse, Phase.generate))
@@ -23,6 +24,16 @@ def vectors(name: str) -> list[Any]:
     """Returns the recorded cases of the file ``name``."""
     found: list[Any] = json.loads((VECTORS / f"{name}.json").read_text())
     return found
+
+
+def files_of(recorded: Mapping[str, Any], folder: str) -> dict[str, FileState]:
+    """Returns the recorded files whose path begins with ``folder``, without copies that somebody kept."""
+    files = {}
+    for path, content in recorded.items():
+        text = content.get("content") if isinstance(content, dict) else content
+        if path.startswith(folder) and text is not None and not path.endswith((".bak", "~")):
+            files[path] = FileState(text.encode())
+    return files
 
 
 class DictStore:

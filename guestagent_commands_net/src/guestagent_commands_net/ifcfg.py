@@ -1,0 +1,315 @@
+"""Red Hat's ``ifcfg`` files, read by the network scripts or by NetworkManager."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from guestagent_core.errors import CommandError
+
+from .backends import Claim, Evidence, FileChange, FileState, Plan, Snapshot, Step, Steps
+from .ifcfg_form import gateway_in_file, is_known, read_values, write_values
+from .model import Bond, Change, Interface, Route, merge
+from .reading import find_files, program, read_file
+from .route_lines import read_route_line, route_line
+from .shell_variables import ShellVariables
+
+if TYPE_CHECKING:
+    from guestagent_core import Context
+
+    from .backends import Files
+    from .model import Nic
+
+__all__ = ("Ifcfg",)
+
+_FOLDER = "/etc/sysconfig/network-scripts"
+_SCRIPT = f"{_FOLDER}/ifup-eth"
+_HEADER = "# Automatically generated, do not edit"
+_MANAGER = "manager"
+"""The fact that says who reads the files: ``network`` or ``NetworkManager``."""
+_FILE = re.compile(rf"{_FOLDER}/(ifcfg|route6?|rule6?)-([^/]+)")
+_LEFT_OVER = re.compile(r"(?:~|\.(?:bak|orig|old|save|swp|tmp|rpm(?:save|new|orig)))$")
+_NUMBERED = re.compile(r"^[ \t]*ADDRESS\d+=", re.MULTILINE)
+
+
+class Ifcfg:
+    """The backend ``ifcfg``.
+
+    Its files are ``ifcfg-NAME``, ``route-NAME`` and ``route6-NAME``. Where NetworkManager reads them, it is told to
+    load and apply them; else ``ifdown`` and ``ifup`` take the interface down and up.
+    """
+
+    name = "ifcfg"
+    priority = 50
+    writes_resolv_conf = True
+
+    def probe(self, context: Context, nics: Sequence[Nic]) -> Mapping[str, Evidence]:
+        """Returns what the files name, and what they could name."""
+        scripts = read_file(context, _SCRIPT) is not None
+        snapshot = self.gather(context, nics)
+        owned = self._files_of(snapshot.files, nics)
+        if not scripts and not owned:
+            return {}
+        found = {}
+        for nic in nics:
+            if nic.name in owned:
+                running = context.root == Path("/") and scripts and snapshot.facts.get(_MANAGER) == "network"
+                claim = Claim.MANAGES if running and nic.up else Claim.CONFIGURED
+                found[nic.name] = Evidence(claim, f"{owned[nic.name]} names it")
+            elif scripts:
+                found[nic.name] = Evidence(Claim.COULD, f"{_SCRIPT} is there")
+        return found
+
+    def gather(self, context: Context, nics: Sequence[Nic]) -> Snapshot:
+        """Returns the files, and who reads them."""
+        files = {}
+        for path in find_files(context, f"{_FOLDER}/*"):
+            if _FILE.fullmatch(path) and not _LEFT_OVER.search(path):
+                state = read_file(context, path)
+                if state is not None:
+                    files[path] = state
+        manager = "network" if read_file(context, _SCRIPT) is not None else "NetworkManager"
+        if context.root == Path("/") and program(context, "nmcli") is not None:
+            done = context.run(["nmcli", "--terse", "--fields", "RUNNING", "general"], timeout=5, check=False)
+            if done.stdout.strip() == b"running" and not self._kept_from_manager(files):
+                manager = "NetworkManager"
+        return Snapshot(files, {_MANAGER: manager}, tuple(nics))
+
+    def _kept_from_manager(self, files: Files) -> bool:
+        """Whether every file says that NetworkManager has nothing to do with it."""
+        values = [ShellVariables(_decoded(path, state)).values() for path, state in files.items() if "/ifcfg-" in path]
+        cards = [each for each in values if each.get("DEVICE") != "lo"]
+        return bool(cards) and all(each.get("NM_CONTROLLED", "yes").lower() == "no" for each in cards)
+
+    def _files_of(self, files: Files, nics: Iterable[Nic]) -> dict[str, str]:
+        """Returns the main file of each interface, by its name; one that names none is known by its MAC."""
+        names = {nic.mac: nic.name for nic in nics}
+        found: dict[str, str] = {}
+        for path in sorted(files):
+            matched = _FILE.fullmatch(path)
+            if matched is None or matched[1] != "ifcfg" or ":" in matched[2]:
+                continue
+            values = ShellVariables(_decoded(path, files[path])).values()
+            name = values.get("DEVICE") or names.get(values.get("HWADDR", "").lower()) or matched[2]
+            if name != "lo" and (name not in found or matched[2] == name):
+                found[name] = path
+        return found
+
+    def read(self, files: Files) -> tuple[Interface, ...]:
+        """Returns the interfaces that have files."""
+        return self._read(files, ())
+
+    def _read(self, files: Files, nics: Iterable[Nic]) -> tuple[Interface, ...]:
+        paths = self._files_of(files, nics)
+        values = {name: ShellVariables(_decoded(path, files[path])).values() for name, path in paths.items()}
+        masters: dict[str, list[str]] = {}
+        for name, each in values.items():
+            if each.get("MASTER"):
+                masters.setdefault(each["MASTER"], []).append(name)
+        found = []
+        for name in sorted(paths):
+            try:
+                interface = read_values(name, values[name], tuple(sorted(masters.get(name, ()))))
+                aliases = self._aliases(files, paths[name])
+                interface = replace(
+                    interface,
+                    addresses=(*interface.addresses, *(each for alias in aliases for each in alias.addresses)),
+                    routes=(*interface.routes, *self._routes(files, name, interface)),
+                )
+            except ValueError as error:
+                raise CommandError(f"{paths[name]}: {error}") from None
+            found.append(interface)
+        return tuple(found)
+
+    def _aliases(self, files: Files, path: str) -> list[Interface]:
+        aliases = [alias for alias in sorted(files) if alias.startswith(f"{path}:")]
+        return [
+            read_values(alias.rpartition("-")[2].partition(":")[0], _alias_values(alias, files[alias]), ())
+            for alias in aliases
+        ]
+
+    def _routes(self, files: Files, name: str, interface: Interface) -> list[Route]:
+        known = {(route.destination, route.metric) for route in interface.routes}
+        found = []
+        for version, path in ((4, f"{_FOLDER}/route-{name}"), (6, f"{_FOLDER}/route6-{name}")):
+            if path in files:
+                found += _read_routes(path, _decoded(path, files[path]), name, version)
+        return [route for route in found if (route.destination, route.metric) not in known]
+
+    def render(self, change: Change, snapshot: Snapshot) -> tuple[FileChange, ...]:
+        """Returns the files of the change's interfaces that differ; those of aliases go, and routes with none."""
+        by_manager = snapshot.facts.get(_MANAGER) == "NetworkManager"
+        current = {interface.name: interface for interface in self._read(snapshot.files, snapshot.nics)}
+        paths = self._files_of(snapshot.files, snapshot.nics)
+        masters = {
+            member: interface.name
+            for interface in (*current.values(), *change.interfaces)
+            if isinstance(interface.link, Bond)
+            for member in interface.link.members
+        }
+        wanted: dict[str, str | None] = {}
+        for interface in change.interfaces:
+            old = current.get(interface.name)
+            merged = merge(old, interface)
+            if old == merged and not any(alias.startswith(f"{paths[old.name]}:") for alias in snapshot.files):
+                continue
+            path = paths.get(interface.name, f"{_FOLDER}/ifcfg-{interface.name}")
+            wanted |= dict.fromkeys(self._others(snapshot.files, interface.name, path))
+            before = _decoded(path, snapshot.files[path]) if path in snapshot.files else f"{_HEADER}\n"
+            wanted[path] = _written(merged, masters.get(interface.name), before, by_manager=by_manager)
+            for version, routes in ((4, f"{_FOLDER}/route-{merged.name}"), (6, f"{_FOLDER}/route6-{merged.name}")):
+                text = _write_routes(merged, version)
+                if text or routes in wanted:
+                    wanted[routes] = text or None
+            wanted |= self._rules(snapshot.files, old, merged)
+        for name in change.removed:
+            path = paths.get(name, f"{_FOLDER}/ifcfg-{name}")
+            wanted |= dict.fromkeys((path, *self._others(snapshot.files, name, path, rules=True)))
+        return tuple(
+            FileChange(path, None if text is None else text.encode())
+            for path, text in wanted.items()
+            if (snapshot.files[path].content if path in snapshot.files else None)
+            != (None if text is None else text.encode())
+        )
+
+    def _others(self, files: Files, name: str, path: str, *, rules: bool = False) -> list[str]:
+        """Returns the files of aliases and routes that belong to an interface."""
+        kinds = ("route", "route6", "rule", "rule6") if rules else ("route", "route6")
+        named = {f"{_FOLDER}/{kind}-{name}" for kind in kinds}
+        return [
+            each
+            for each in sorted(files)
+            if each in named or each.startswith((f"{path}:", *(f"{one}:" for one in sorted(named))))
+        ]
+
+    def _rules(self, files: Files, old: Interface | None, new: Interface) -> dict[str, str | None]:
+        """Takes the rules out that are about addresses which the interface loses."""
+        lost = {str(address.ip) for address in old.addresses} if old is not None else set()
+        lost -= {str(address.ip) for address in new.addresses}
+        found: dict[str, str | None] = {}
+        for path in (f"{_FOLDER}/rule-{new.name}", f"{_FOLDER}/rule6-{new.name}"):
+            if path in files and lost:
+                lines = _decoded(path, files[path]).splitlines(keepends=True)
+                kept = [line for line in lines if not {word.partition("/")[0] for word in line.split()} & lost]
+                found[path] = "".join(kept) if any(line.strip() and line[0] != "#" for line in kept) else None
+        return found
+
+    def validate(self, change: Change, staged: Files, folder: str) -> tuple[Step, ...]:
+        """Returns a shell that reads each file, as the scripts do, without running anything."""
+        paths = self._files_of(staged, ())
+        return tuple(
+            Step(("sh", "-n", f"{folder}{paths[each.name]}"), each.name, timeout=10)
+            for each in change.interfaces
+            if each.name in paths
+        )
+
+    def plan(self, change: Change, snapshot: Snapshot, changes: Sequence[FileChange]) -> Plan:
+        """Returns what takes the change's interfaces down and up, or has NetworkManager load and apply their files."""
+        after = {**snapshot.files, **{each.path: FileState(each.content) for each in changes if each.content}}
+        for each in changes:
+            if each.content is None:
+                after.pop(each.path, None)
+        old, new = (self._files_of(files, snapshot.nics) for files in (snapshot.files, after))
+        if snapshot.facts.get(_MANAGER) == "NetworkManager":
+            return Plan(_managed(change, old, new), _managed(change, new, old))
+        return Plan(_scripted(change, old, new), _scripted(change, new, old))
+
+
+def _scripted(change: Change, before: Mapping[str, str], after: Mapping[str, str]) -> Steps:
+    names = [*(name for name in change.names if name in after)]
+    flush = {name: _flush(name) for name in change.names}
+    down = {name: Step(("ifdown", name), name, timeout=30, check=False) for name in change.names}
+    up = {name: Step(("ifup", name), name, timeout=45) for name in names}
+    return Steps(
+        tuple(step for name in change.names for step in ((down[name],) if name in before else ()) + (flush[name],)),
+        tuple(up[name] for name in names),
+        tuple(step for name in names for step in (down[name], flush[name], up[name])),
+    )
+
+
+def _managed(change: Change, before: Mapping[str, str], after: Mapping[str, str]) -> Steps:
+    names = [name for name in change.names if name in after]
+    reload = Step(("nmcli", "connection", "reload"), None, timeout=10)
+    loads = [Step(("nmcli", "connection", "load", after[name]), name, timeout=10) for name in names]
+    applies = [Step(("nmcli", "device", "reapply", name), name, timeout=20, check=False) for name in names]
+    downs = [
+        Step(("nmcli", "device", "disconnect", name), name, timeout=20, check=False)
+        for name in change.names
+        if name in before and name not in after
+    ]
+    harder = [Step(("nmcli", "--wait", "30", "connection", "up", "ifname", name), name, timeout=35) for name in names]
+    return Steps(tuple(downs), (reload, *loads, *applies), tuple(harder))
+
+
+def _flush(name: str) -> Step:
+    """What others have put there would stay beside what is configured."""
+    return Step(("ip", "addr", "flush", "dev", name, "scope", "global"), name, timeout=5, check=False)
+
+
+def _written(interface: Interface, master: str | None, before: str, *, by_manager: bool) -> str:
+    file = ShellVariables(before)
+    file.remove_comments(lambda line: line.startswith("# Label "))
+    ours = {"DEVICE", "HWADDR"} if not by_manager else {"DEVICE", "HWADDR", "NM_CONTROLLED"}
+    old = file.values()
+    values = write_values(interface, master, by_manager=by_manager)
+    for name in sorted(ours - values.keys()):
+        if name == "HWADDR" and old.get(name) and interface.link is None:
+            values[name] = old[name]
+    file.replace(is_known, values)
+    text = file.text()
+    if interface.label:
+        label = f"# Label {interface.label}\n"
+        head, separator, rest = text.partition(f"{_HEADER}\n")
+        text = f"{head}{separator}{label}{rest}" if separator else f"{label}{text}"
+    return text
+
+
+def _write_routes(interface: Interface, version: int) -> str:
+    """Returns the file of routes; in the numbered form, which the scripts read since ever, where that is enough."""
+    routes = [route for route in interface.routes_of(version) if route is not gateway_in_file(interface, version)]
+    simple = all(
+        route.gateway is not None and route.metric is None and route.mtu is None and not route.on_link
+        for route in routes
+    )
+    if version == 6 or not simple:
+        return "".join(f"{route_line(route, interface.name)}\n" for route in routes)
+    lines = []
+    for index, route in enumerate(routes):
+        lines.append(f"ADDRESS{index}={route.destination.network_address}\n")
+        lines.append(f"NETMASK{index}={route.destination.netmask}\n")
+        lines.append(f"GATEWAY{index}={route.gateway}\n")
+    return "".join(lines)
+
+
+def _read_routes(path: str, text: str, name: str, version: int) -> list[Route]:
+    if _NUMBERED.search(text):
+        values = ShellVariables(text).values()
+        found = []
+        for key in values:
+            if key.startswith("ADDRESS") and key[7:].isdigit():
+                number = key[7:]
+                destination = ip_network(f"{values[key]}/{values.get(f'NETMASK{number}', '32')}", strict=False)
+                gateway, metric = values.get(f"GATEWAY{number}"), values.get(f"METRIC{number}")
+                found.append(
+                    Route(destination, ip_address(gateway) if gateway else None, int(metric) if metric else None)
+                )
+        return found
+    lines = [line.partition("#")[0].strip() for line in text.splitlines()]
+    routes = [read_route_line(line, name, version) for line in lines if line]
+    return [route for route in routes if route is not None]
+
+
+def _alias_values(path: str, state: FileState) -> dict[str, str]:
+    values = ShellVariables(_decoded(path, state)).values()
+    return {key: value for key, value in values.items() if key.startswith(("IPADDR", "NETMASK", "PREFIX"))}
+
+
+def _decoded(path: str, state: FileState) -> str:
+    try:
+        return state.content.decode()
+    except UnicodeDecodeError:
+        raise CommandError(f"{path}: it is not UTF-8 text") from None

@@ -1,0 +1,149 @@
+"""Red Hat's ifcfg files: what is written to them, and what of them stays."""
+
+from __future__ import annotations
+
+import subprocess
+from ipaddress import ip_interface
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from tests.net.models import DictStore, files_of, nics_of, vectors
+
+from guestagent_commands_net.backends import FileState, Snapshot
+from guestagent_commands_net.ifcfg import Ifcfg
+from guestagent_commands_net.model import Change, Dns, Interface, Nic
+from guestagent_commands_net.readers.sources import read_store
+from guestagent_commands_net.testing import NetworkBackendContract, apply_changes
+
+FOLDER = "/etc/sysconfig/network-scripts"
+
+
+class TestContract(NetworkBackendContract):
+    files: ClassVar = {
+        f"{FOLDER}/ifcfg-lo": "DEVICE=lo\nIPADDR=127.0.0.1\nNETMASK=255.0.0.0\nONBOOT=yes\n",
+        f"{FOLDER}/ifcfg-eth0": "# mine\nDEVICE=eth0\nBOOTPROTO=dhcp\nZONE=trusted # why\nONBOOT=yes\nPEERDNS=no\n",
+        f"{FOLDER}/ifcfg-eth9": 'DEVICE="eth9"\nBOOTPROTO=static\nIPADDR=198.51.100.7\nPREFIX=24\n',
+        f"{FOLDER}/route-eth9": "ADDRESS0=10.0.0.0\nNETMASK0=255.0.0.0\nGATEWAY0=198.51.100.1\n",
+        f"{FOLDER}/ifcfg-br0": "DEVICE=br0\nTYPE=Bridge\nBOOTPROTO=dhcp\n",
+    }
+    kept: ClassVar = ("# mine\n", "ZONE=trusted # why\n", "PEERDNS=no\n")
+
+    @pytest.fixture
+    def backend(self) -> Ifcfg:
+        return Ifcfg()
+
+
+class TestContractWithManager(TestContract):
+    facts: ClassVar = {"manager": "NetworkManager"}
+
+
+WRONG = {
+    "redhat": {
+        "dual-2x2": "the second IPv6 address is in the file of an alias, where nothing reads it",
+        "ipv6-two": "the same",
+        "routes-with-alias": "the file of routes is named after the alias",
+    },
+    "redhat-py3": {
+        title: "it keeps an old PREFIX, IPADDR0 and IPV6ADDR_SECONDARIES beside what it writes"
+        for title in ("default-route-in-routes", "disabled-ip", "dual-2x2", "ipv4-public", "ipv6-only", "ipv6-two",
+                      "sysv", "three-if", "two-if-routes-dns")
+    }
+    | {"old-spelling": "it does not find the record, for its key's case"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(WRONG))
+def test_what_was_recorded_is_configured_again(name: str) -> None:
+    for case in vectors(name):
+        change = read_store(DictStore(case["store"]), nics_of(case["nics"]))
+        before = files_of(case["before"], FOLDER)
+        after = apply_changes(before, Ifcfg().render(change, Snapshot(before, {"manager": "network"})))
+        ours = {each.name: _configured(each) for each in Ifcfg().read(after)}
+        theirs = {each.name: _configured(each) for each in Ifcfg().read(files_of(case["after"], FOLDER))}
+        for interface in change.interfaces:
+            assert ours[interface.name] == _configured(interface)
+            if case["title"] not in WRONG[name]:
+                assert theirs[interface.name] == _configured(interface), case["title"]
+
+
+def _configured(interface: Interface) -> tuple[object, ...]:
+    return interface.addresses, interface.routes, interface.dns
+
+
+def test_no_key_of_an_address_stays_beside_the_new_ones() -> None:
+    old = "DEVICE=eth0\nIPADDR0=1.2.3.4\nPREFIX=24\nIPV6ADDR_SECONDARIES=2001:db8::9\n  INDENTED=1\n"
+    files = {f"{FOLDER}/ifcfg-eth0": FileState(old.encode())}
+    wanted = Interface("eth0", None, addresses=(ip_interface("192.0.2.42/24"),))
+    (change,) = Ifcfg().render(Change((wanted,), whole=False), Snapshot(files, {"manager": "network"}))
+    assert change.content is not None
+    assert change.content.decode() == (
+        "BOOTPROTO=none\nDEVICE=eth0\nIPADDR=192.0.2.42\nNETMASK=255.255.255.0\nONBOOT=yes\nNM_CONTROLLED=no\n"
+        "  INDENTED=1\n"
+    )
+
+
+def test_aliases_routes_and_rules_of_the_interface_go_and_no_others() -> None:
+    texts = {
+        "ifcfg-eth0": "DEVICE=eth0\nIPADDR=198.51.100.7\nPREFIX=24\n",
+        "ifcfg-eth0:1": "DEVICE=eth0:1\nIPADDR=198.51.100.8\nPREFIX=24\n",
+        "route-eth0": "10.0.0.0/8 via 198.51.100.1\n",
+        "route-eth0:1": "ADDRESS0=10.1.0.0\nNETMASK0=255.255.0.0\nGATEWAY0=198.51.100.1\n",
+        "rule-eth0": "from 198.51.100.7 table 7\nfrom 10.9.0.0/16 table 9\n",
+        "rule6-eth0": "from 2001:db8::7 table 7\n",
+        "ifcfg-eth1": "DEVICE=eth1\n",
+        "ifcfg-eth1:1": "DEVICE=eth1:1\nIPADDR=203.0.113.8\nPREFIX=24\n",
+        "route-eth1": "10.2.0.0/16 via 203.0.113.1\n",
+        "rule-eth1": "from 198.51.100.7 table 7\n",
+    }
+    files = {f"{FOLDER}/{name}": FileState(text.encode()) for name, text in texts.items()}
+    wanted = Interface("eth0", None, addresses=(ip_interface("192.0.2.42/24"),))
+    after = apply_changes(files, Ifcfg().render(Change((wanted,), whole=False), Snapshot(files)))
+    names = {path.rpartition("/")[2] for path in after}
+    assert names == texts.keys() - {"ifcfg-eth0:1", "route-eth0", "route-eth0:1"}
+    assert after[f"{FOLDER}/rule-eth0"].content == b"from 10.9.0.0/16 table 9\n"
+    assert after[f"{FOLDER}/rule6-eth0"] == files[f"{FOLDER}/rule6-eth0"]
+    gone = apply_changes(files, Ifcfg().render(Change(whole=False, removed=("eth0",)), Snapshot(files)))
+    assert {path.rpartition("/")[2] for path in gone} == {name for name in texts if "eth1" in name}
+
+
+def test_a_file_is_known_by_the_mac_that_it_names() -> None:
+    files = {f"{FOLDER}/ifcfg-Wired_1": FileState(b"HWADDR=BC:76:4E:20:00:42\nBOOTPROTO=dhcp\nZONE=home\n")}
+    nic = Nic("ens3", "bc:76:4e:20:00:42")
+    wanted = Interface("ens3", nic.mac, addresses=(ip_interface("192.0.2.42/24"),))
+    (change,) = Ifcfg().render(Change((wanted,), whole=False), Snapshot(files, {}, (nic,)))
+    assert change.path == f"{FOLDER}/ifcfg-Wired_1"
+    assert b"ZONE=home\n" in (change.content or b"")
+    assert b"DEVICE=ens3\nHWADDR=bc:76:4e:20:00:42\n" in (change.content or b"")
+
+
+def test_the_file_means_the_same_to_a_shell(tmp_path: Path) -> None:
+    wanted = Interface("eth0", "bc:76:4e:20:00:42", "x y", (ip_interface("192.0.2.42/24"),), dns=Dns((), ("a.b", "c.d")))
+    before = {f"{FOLDER}/ifcfg-eth0": FileState(b"MINE='a b'\"c\"\n")}
+    (change,) = Ifcfg().render(Change((wanted,), whole=False), Snapshot(before))
+    script = tmp_path / "ifcfg-eth0"
+    script.write_bytes(change.content or b"")
+    shown = subprocess.run(
+        ["sh", "-c", f'. {script}; echo "$DEVICE|$IPADDR|$NETMASK|$DOMAIN|$MINE"'], capture_output=True, text=True
+    ).stdout
+    assert shown == "eth0|192.0.2.42|255.255.255.0|a.b c.d|a bc\n"
+
+
+def test_who_reads_the_files_applies_them() -> None:
+    wanted = Interface("eth0", None, addresses=(ip_interface("192.0.2.42/24"),))
+    change = Change((wanted,), whole=False, removed=("eth1",))
+    files = {f"{FOLDER}/ifcfg-{name}": FileState(f"DEVICE={name}\n".encode()) for name in ("eth0", "eth1", "eth2")}
+
+    def programs(manager: str) -> list[str]:
+        snapshot = Snapshot(files, {"manager": manager})
+        plan = Ifcfg().plan(change, snapshot, Ifcfg().render(change, snapshot))
+        return [" ".join(step.argv) for step in (*plan.apply.before, *plan.apply.after)]
+
+    assert programs("network") == [
+        "ifdown eth0", "ip addr flush dev eth0 scope global", "ifdown eth1", "ip addr flush dev eth1 scope global",
+        "ifup eth0",
+    ]  # fmt: skip
+    assert programs("NetworkManager") == [
+        "nmcli device disconnect eth1", "nmcli connection reload", f"nmcli connection load {FOLDER}/ifcfg-eth0",
+        "nmcli device reapply eth0",
+    ]  # fmt: skip
