@@ -16,7 +16,7 @@ from .ifcfg_form import gateway_in_file, is_known, read_values, write_values
 from .model import Bond, Change, Interface, Route, merge
 from .reading import find_files, program, read_file
 from .route_lines import read_route_line, route_line
-from .shell_variables import ShellVariables
+from .shell_variables import ShellVariables, decoded
 
 if TYPE_CHECKING:
     from guestagent_core import Context
@@ -81,7 +81,7 @@ class Ifcfg:
 
     def _kept_from_manager(self, files: Files) -> bool:
         """Whether every file says that NetworkManager has nothing to do with it."""
-        values = [ShellVariables(_decoded(path, state)).values() for path, state in files.items() if "/ifcfg-" in path]
+        values = [ShellVariables(decoded(path, state)).values() for path, state in files.items() if "/ifcfg-" in path]
         cards = [each for each in values if each.get("DEVICE") != "lo"]
         return bool(cards) and all(each.get("NM_CONTROLLED", "yes").lower() == "no" for each in cards)
 
@@ -93,7 +93,7 @@ class Ifcfg:
             matched = _FILE.fullmatch(path)
             if matched is None or matched[1] != "ifcfg" or ":" in matched[2]:
                 continue
-            values = ShellVariables(_decoded(path, files[path])).values()
+            values = ShellVariables(decoded(path, files[path])).values()
             name = values.get("DEVICE") or names.get(values.get("HWADDR", "").lower()) or matched[2]
             if name != "lo" and (name not in found or matched[2] == name):
                 found[name] = path
@@ -105,7 +105,7 @@ class Ifcfg:
 
     def _read(self, files: Files, nics: Iterable[Nic]) -> tuple[Interface, ...]:
         paths = self._files_of(files, nics)
-        values = {name: ShellVariables(_decoded(path, files[path])).values() for name, path in paths.items()}
+        values = {name: ShellVariables(decoded(path, files[path])).values() for name, path in paths.items()}
         masters: dict[str, list[str]] = {}
         for name, each in values.items():
             if each.get("MASTER"):
@@ -137,7 +137,7 @@ class Ifcfg:
         found = []
         for version, path in ((4, f"{_FOLDER}/route-{name}"), (6, f"{_FOLDER}/route6-{name}")):
             if path in files:
-                found += _read_routes(path, _decoded(path, files[path]), name, version)
+                found += _read_routes(path, decoded(path, files[path]), name, version)
         return [route for route in found if (route.destination, route.metric) not in known]
 
     def render(self, change: Change, snapshot: Snapshot) -> tuple[FileChange, ...]:
@@ -159,7 +159,7 @@ class Ifcfg:
                 continue
             path = paths.get(interface.name, f"{_FOLDER}/ifcfg-{interface.name}")
             wanted |= dict.fromkeys(self._others(snapshot.files, interface.name, path))
-            before = _decoded(path, snapshot.files[path]) if path in snapshot.files else f"{_HEADER}\n"
+            before = decoded(path, snapshot.files[path]) if path in snapshot.files else f"{_HEADER}\n"
             wanted[path] = _written(merged, masters.get(interface.name), before, by_manager=by_manager)
             for version, routes in ((4, f"{_FOLDER}/route-{merged.name}"), (6, f"{_FOLDER}/route6-{merged.name}")):
                 text = _write_routes(merged, version)
@@ -193,7 +193,7 @@ class Ifcfg:
         found: dict[str, str | None] = {}
         for path in (f"{_FOLDER}/rule-{new.name}", f"{_FOLDER}/rule6-{new.name}"):
             if path in files and lost:
-                lines = _decoded(path, files[path]).splitlines(keepends=True)
+                lines = decoded(path, files[path]).splitlines(keepends=True)
                 kept = [line for line in lines if not {word.partition("/")[0] for word in line.split()} & lost]
                 found[path] = "".join(kept) if any(line.strip() and line[0] != "#" for line in kept) else None
         return found
@@ -304,12 +304,6 @@ def _read_routes(path: str, text: str, name: str, version: int) -> list[Route]:
 
 
 def _alias_values(path: str, state: FileState) -> dict[str, str]:
-    values = ShellVariables(_decoded(path, state)).values()
+    values = ShellVariables(decoded(path, state)).values()
     return {key: value for key, value in values.items() if key.startswith(("IPADDR", "NETMASK", "PREFIX"))}
 
-
-def _decoded(path: str, state: FileState) -> str:
-    try:
-        return state.content.decode()
-    except UnicodeDecodeError:
-        raise CommandError(f"{path}: it is not UTF-8 text") from None

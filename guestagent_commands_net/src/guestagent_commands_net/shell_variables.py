@@ -9,8 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-__all__ = ("Quoting", "ShellVariables", "double_quoted", "plain", "single_quoted")
+from guestagent_core.errors import CommandError
+
+if TYPE_CHECKING:
+    from .backends import FileState
+
+__all__ = ("Quoting", "ShellVariables", "decoded", "double_quoted", "plain", "single_quoted")
 
 Quoting = Callable[[str], str]
 """Writes a value, and what the shell needs around it."""
@@ -104,6 +110,17 @@ class ShellVariables:
         if text and self._entries and not self._entries[-1].text.endswith("\n"):
             self._entries[-1].text += "\n"
         self._entries += _parse(text)
+
+
+def decoded(path: str, state: FileState) -> str:
+    """Returns the text of a file.
+
+    :raises CommandError: it is not UTF-8; the text names ``path``.
+    """
+    try:
+        return state.content.decode()
+    except UnicodeDecodeError:
+        raise CommandError(f"{path}: it is not UTF-8 text") from None
 
 
 def plain(value: str) -> str:

@@ -1,0 +1,81 @@
+"""SUSE's wicked: what is written to its files, and what of them stays."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address, ip_interface
+from typing import ClassVar
+
+import pytest
+from tests.net.models import DictStore, files_of, nics_of, vectors
+
+from guestagent_commands_net.backends import FileState, Snapshot
+from guestagent_commands_net.model import Change, Dns, Interface
+from guestagent_commands_net.readers.sources import read_store
+from guestagent_commands_net.testing import NetworkBackendContract, apply_changes
+from guestagent_commands_net.wicked import Wicked
+
+FOLDER = "/etc/sysconfig/network"
+
+
+class TestContract(NetworkBackendContract):
+    files: ClassVar = {
+        f"{FOLDER}/ifcfg-lo": "IPADDR='127.0.0.1/8'\nSTARTMODE='nfsroot'\n",
+        f"{FOLDER}/ifcfg-eth0": "# mine\nBOOTPROTO='dhcp'\nZONE='trusted' # why\nSTARTMODE='auto'\nETHTOOL_OPTIONS='-K x'\n",
+        f"{FOLDER}/ifcfg-eth9": "BOOTPROTO='static'\nIPADDR='198.51.100.7/24'\n",
+        f"{FOLDER}/ifroute-eth9": "10.0.0.0 198.51.100.1 255.0.0.0 eth9\n",
+        f"{FOLDER}/config": '# comment\nNETCONFIG_DNS_STATIC_SERVERS="198.51.100.53"\nNETCONFIG_MODULES_ORDER="dns-resolver"\n',
+        f"{FOLDER}/routes": "172.16.0.0/12 198.51.100.9 - -\n",
+    }
+    kept: ClassVar = ("# mine\n", "ZONE='trusted' # why\n", "ETHTOOL_OPTIONS='-K x'\n", "198.51.100.53",
+                      "NETCONFIG_MODULES_ORDER=", "172.16.0.0/12 198.51.100.9 - -\n")  # fmt: skip
+    unsupported: ClassVar = frozenset()
+
+    @pytest.fixture
+    def backend(self) -> Wicked:
+        return Wicked()
+
+
+def test_what_was_recorded_is_configured_again() -> None:
+    for case in vectors("suse"):
+        change = read_store(DictStore(case["store"]), nics_of(case["nics"]))
+        before = files_of(case["before"], FOLDER)
+        after = apply_changes(before, Wicked().render(change, Snapshot(before)))
+        ours = {each.name: each for each in Wicked().read(after)}
+        theirs = {each.name: each for each in Wicked().read(files_of(case["after"], FOLDER))}
+        for interface in change.interfaces:
+            mine, other = ours[interface.name], theirs.get(interface.name)
+            assert (mine.addresses, mine.routes, mine.dns) == (interface.addresses, interface.routes, interface.dns)
+            assert other is not None, case["title"]
+            assert (other.addresses, other.routes) == (interface.addresses, interface.routes), case["title"]
+        config = f"{FOLDER}/config"
+        if config in case["after"] and any(interface.dns for interface in change.interfaces):
+            # The order of those that come from different interfaces was never fixed.
+            ours_sorted, theirs_sorted = (
+                sorted(re.split(r"[\s\"]+", text))
+                for text in (after[config].content.decode(), case["after"][config]["content"])
+            )
+            assert ours_sorted == theirs_sorted, case["title"]
+
+
+def test_name_servers_of_nobody_stay_beside_one_interface_and_go_with_the_whole_set() -> None:
+    files = {
+        f"{FOLDER}/ifcfg-eth1": FileState(b"BOOTPROTO='static'\nGUESTAGENT_DNS='203.0.113.53'\n"),
+        f"{FOLDER}/config": FileState(b'NETCONFIG_DNS_STATIC_SERVERS="198.51.100.53 203.0.113.53"\n'),
+    }
+    wanted = Interface("eth0", None, addresses=(ip_interface("192.0.2.42/24"),), dns=Dns((ip_address("192.0.2.2"),)))
+    for whole, servers in ((False, "198.51.100.53 203.0.113.53 192.0.2.2"), (True, "203.0.113.53 192.0.2.2")):
+        after = apply_changes(files, Wicked().render(Change((wanted,), whole=whole), Snapshot(files)))
+        assert after[f"{FOLDER}/config"].content.decode() == f'NETCONFIG_DNS_STATIC_SERVERS="{servers}"\n'
+        gone = apply_changes(after, Wicked().render(Change(whole=False, removed=("eth0",)), Snapshot(after)))
+        assert b"192.0.2.2" not in gone[f"{FOLDER}/config"].content
+
+
+def test_an_interface_that_is_removed_is_taken_down_with_its_old_files() -> None:
+    files = {f"{FOLDER}/ifcfg-{name}": FileState(b"BOOTPROTO='dhcp'\n") for name in ("eth0", "eth1", "eth2")}
+    wanted = Interface("eth0", None, addresses=(ip_interface("192.0.2.42/24"),))
+    change = Change((wanted,), whole=False, removed=("eth1",))
+    plan = Wicked().plan(change, Snapshot(files), Wicked().render(change, Snapshot(files)))
+    assert [step.argv for step in plan.apply.before] == [("wicked", "ifdown", "eth1")]
+    assert [step.argv for step in plan.apply.after] == [("wicked", "ifreload", "eth0")]
+    assert [step.argv for step in plan.revert.after] == [("wicked", "ifreload", name) for name in ("eth0", "eth1")]
