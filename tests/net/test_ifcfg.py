@@ -44,13 +44,12 @@ WRONG = {
         "ipv6-two": "the same",
         "routes-with-alias": "the file of routes is named after the alias",
     },
-    "redhat-py3": {
-        title: "it keeps an old PREFIX, IPADDR0 and IPV6ADDR_SECONDARIES beside what it writes"
-        for title in ("default-route-in-routes", "disabled-ip", "dual-2x2", "ipv4-public", "ipv6-only", "ipv6-two",
-                      "sysv", "three-if", "two-if-routes-dns")
-    }
+    "redhat-py3": dict.fromkeys(
+        "default-route-in-routes disabled-ip dual-2x2 ipv4-public ipv6-only ipv6-two sysv three-if two-if-routes-dns".split(),
+        "it keeps an old PREFIX, IPADDR0 and IPV6ADDR_SECONDARIES beside what it writes",
+    )
     | {"old-spelling": "it does not find the record, for its key's case"},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", sorted(WRONG))
@@ -118,7 +117,9 @@ def test_a_file_is_known_by_the_mac_that_it_names() -> None:
 
 
 def test_the_file_means_the_same_to_a_shell(tmp_path: Path) -> None:
-    wanted = Interface("eth0", "bc:76:4e:20:00:42", "x y", (ip_interface("192.0.2.42/24"),), dns=Dns((), ("a.b", "c.d")))
+    wanted = Interface(
+        "eth0", "bc:76:4e:20:00:42", "x y", (ip_interface("192.0.2.42/24"),), dns=Dns((), ("a.b", "c.d"))
+    )
     before = {f"{FOLDER}/ifcfg-eth0": FileState(b"MINE='a b'\"c\"\n")}
     (change,) = Ifcfg().render(Change((wanted,), whole=False), Snapshot(before))
     script = tmp_path / "ifcfg-eth0"

@@ -21,10 +21,20 @@ FOLDER = "/etc/sysconfig/network"
 class TestContract(NetworkBackendContract):
     files: ClassVar = {
         f"{FOLDER}/ifcfg-lo": "IPADDR='127.0.0.1/8'\nSTARTMODE='nfsroot'\n",
-        f"{FOLDER}/ifcfg-eth0": "# mine\nBOOTPROTO='dhcp'\nZONE='trusted' # why\nSTARTMODE='auto'\nETHTOOL_OPTIONS='-K x'\n",
+        f"{FOLDER}/ifcfg-eth0": """\
+# mine
+BOOTPROTO='dhcp'
+ZONE='trusted' # why
+STARTMODE='auto'
+ETHTOOL_OPTIONS='-K x'
+""",
         f"{FOLDER}/ifcfg-eth9": "BOOTPROTO='static'\nIPADDR='198.51.100.7/24'\n",
         f"{FOLDER}/ifroute-eth9": "10.0.0.0 198.51.100.1 255.0.0.0 eth9\n",
-        f"{FOLDER}/config": '# comment\nNETCONFIG_DNS_STATIC_SERVERS="198.51.100.53"\nNETCONFIG_MODULES_ORDER="dns-resolver"\n',
+        f"{FOLDER}/config": """\
+# comment
+NETCONFIG_DNS_STATIC_SERVERS="198.51.100.53"
+NETCONFIG_MODULES_ORDER="dns-resolver"
+""",
         f"{FOLDER}/routes": "172.16.0.0/12 198.51.100.9 - -\n",
     }
     kept: ClassVar = ("# mine\n", "ZONE='trusted' # why\n", "ETHTOOL_OPTIONS='-K x'\n", "198.51.100.53",

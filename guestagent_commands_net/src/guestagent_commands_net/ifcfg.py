@@ -99,11 +99,8 @@ class Ifcfg:
                 found[name] = path
         return found
 
-    def read(self, files: Files) -> tuple[Interface, ...]:
+    def read(self, files: Files, nics: Sequence[Nic] = ()) -> tuple[Interface, ...]:
         """Returns the interfaces that have files."""
-        return self._read(files, ())
-
-    def _read(self, files: Files, nics: Iterable[Nic]) -> tuple[Interface, ...]:
         paths = self._files_of(files, nics)
         values = {name: ShellVariables(decoded(path, files[path])).values() for name, path in paths.items()}
         masters: dict[str, list[str]] = {}
@@ -143,7 +140,7 @@ class Ifcfg:
     def render(self, change: Change, snapshot: Snapshot) -> tuple[FileChange, ...]:
         """Returns the files of the change's interfaces that differ; those of aliases go, and routes with none."""
         by_manager = snapshot.facts.get(_MANAGER) == "NetworkManager"
-        current = {interface.name: interface for interface in self._read(snapshot.files, snapshot.nics)}
+        current = {interface.name: interface for interface in self.read(snapshot.files, snapshot.nics)}
         paths = self._files_of(snapshot.files, snapshot.nics)
         masters = {
             member: interface.name
@@ -306,4 +303,3 @@ def _read_routes(path: str, text: str, name: str, version: int) -> list[Route]:
 def _alias_values(path: str, state: FileState) -> dict[str, str]:
     values = ShellVariables(decoded(path, state)).values()
     return {key: value for key, value in values.items() if key.startswith(("IPADDR", "NETMASK", "PREFIX"))}
-

@@ -13,7 +13,7 @@ from .model import Bond, Dns, Interface, Route, Vlan
 from .shell_variables import plain
 
 if TYPE_CHECKING:
-    from .model import IPInterface
+    from .model import IPInterface, IPNetwork
 
 __all__ = ("gateway_in_file", "is_known", "read_values", "write_values")
 
@@ -24,7 +24,7 @@ _KNOWN = re.compile(
     r"|IPV6_PRIVACY|NM_CONTROLLED)"
 )
 _YES = ("yes", "true", "1", "on", "y", "t")
-_EVERYWHERE = {4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("::/0")}
+_EVERYWHERE: dict[int, IPNetwork] = {4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("::/0")}
 
 
 def is_known(name: str) -> bool:
@@ -72,7 +72,9 @@ def read_values(name: str, values: Mapping[str, str], members: tuple[str, ...]) 
 
 def _addresses4(values: Mapping[str, str]) -> list[IPInterface]:
     found: list[IPInterface] = []
-    for suffix in sorted((key.removeprefix("IPADDR") for key in values if re.fullmatch(r"IPADDR\d*", key)), key=_number):
+    for suffix in sorted(
+        (key.removeprefix("IPADDR") for key in values if re.fullmatch(r"IPADDR\d*", key)), key=_number
+    ):
         address = values[f"IPADDR{suffix}"]
         if address:
             length = values.get(f"PREFIX{suffix}") or values.get(f"NETMASK{suffix}") or "32"

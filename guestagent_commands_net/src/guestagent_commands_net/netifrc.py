@@ -71,11 +71,8 @@ class Netifrc:
         facts = {_STYLE: style, _LINKS: " ".join(links)}
         return Snapshot({} if state is None else {_FILE: state}, facts, tuple(nics))
 
-    def read(self, files: Files) -> tuple[Interface, ...]:
+    def read(self, files: Files, nics: Sequence[Nic] = ()) -> tuple[Interface, ...]:
         """Returns the interfaces that have variables."""
-        return self._read(files, ())
-
-    def _read(self, files: Files, nics: Iterable[Nic]) -> tuple[Interface, ...]:
         file = ShellVariables(_text(files))
         values = file.values()
         known = {variable(name): name for name in (*(nic.name for nic in nics), *vlans_of(values))}
@@ -98,7 +95,7 @@ class Netifrc:
         arrays = "=(" in re.sub(r"[ \t]", "", before) or (
             snapshot.facts.get(_STYLE) == "legacy" and not any(name.startswith("config_") for name in file.values())
         )
-        current = {interface.name: interface for interface in self._read(snapshot.files, snapshot.nics)}
+        current = {interface.name: interface for interface in self.read(snapshot.files, snapshot.nics)}
         for interface in change.interfaces:
             old = current.get(interface.name)
             merged = merge(old, interface)
@@ -127,7 +124,7 @@ class Netifrc:
         """Returns what stops and starts the services of the change's interfaces, and of no other."""
         services = snapshot.facts.get(_LINKS, "").split()
         wanted = [interface.name for interface in change.interfaces]
-        configured = {interface.name for interface in self._read(snapshot.files, snapshot.nics)}
+        configured = {interface.name for interface in self.read(snapshot.files, snapshot.nics)}
         before = [name for name in change.names if name in configured]
         missing = [name for name in wanted if name not in services]
         return Plan(

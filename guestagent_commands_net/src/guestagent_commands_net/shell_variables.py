@@ -154,6 +154,7 @@ def _parse(text: str) -> Iterable[_Entry]:
 
 def _assignment(text: str, place: int, begin: re.Match[str]) -> _Entry | None:
     """Returns the assignment that begins at ``place``; None if it is more than one."""
+    value: str | tuple[str, ...]
     try:
         if text.startswith("(", begin.end()):
             value, end = _array(text, begin.end() + 1)

@@ -75,7 +75,7 @@ class Wicked:
         prefix = f"{_FOLDER}/ifcfg-"
         return sorted(path for path in files if path.startswith(prefix) and path != f"{prefix}lo" and ":" not in path)
 
-    def read(self, files: Files) -> tuple[Interface, ...]:
+    def read(self, files: Files, nics: Sequence[Nic] = ()) -> tuple[Interface, ...]:
         """Returns the interfaces that have files."""
         found = []
         for path in self._ifcfg_files(files):
@@ -136,9 +136,7 @@ class Wicked:
     def validate(self, change: Change, staged: Files, folder: str) -> tuple[Step, ...]:
         """Returns a shell that reads each file, as wicked's other programs do, without running anything."""
         paths = ((each.name, f"{_FOLDER}/ifcfg-{each.name}") for each in change.interfaces)
-        return tuple(
-            Step(("sh", "-n", f"{folder}{path}"), name, timeout=10) for name, path in paths if path in staged
-        )
+        return tuple(Step(("sh", "-n", f"{folder}{path}"), name, timeout=10) for name, path in paths if path in staged)
 
     def plan(self, change: Change, snapshot: Snapshot, changes: Sequence[FileChange]) -> Plan:
         """Returns ``wicked ifreload`` of the change's interfaces; those that are removed are taken down first."""
