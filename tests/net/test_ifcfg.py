@@ -45,7 +45,17 @@ WRONG = {
         "routes-with-alias": "the file of routes is named after the alias",
     },
     "redhat-py3": dict.fromkeys(
-        "default-route-in-routes disabled-ip dual-2x2 ipv4-public ipv6-only ipv6-two sysv three-if two-if-routes-dns".split(),
+        (
+            "default-route-in-routes",
+            "disabled-ip",
+            "dual-2x2",
+            "ipv4-public",
+            "ipv6-only",
+            "ipv6-two",
+            "sysv",
+            "three-if",
+            "two-if-routes-dns",
+        ),
         "it keeps an old PREFIX, IPADDR0 and IPV6ADDR_SECONDARIES beside what it writes",
     )
     | {"old-spelling": "it does not find the record, for its key's case"},
