@@ -26,6 +26,7 @@ from .journal import FileJournal
 from .options import read_options
 from .programs import Programs
 from .protocols import Exchange, Parser, Store
+from .publications import Publications
 from .registry import CommandRegistry
 
 __all__ = ("Agent",)
@@ -68,6 +69,8 @@ class Agent:
         self.journal = FileJournal(
             self.places["state_dir"], Context(self.places["root"], programs=self.programs).detach
         )
+        #: What commands let the host see.
+        self.publications = Publications()
         self._open: list[_Channel] = []
         self._stopping = False
         self._load_hooks()
@@ -211,7 +214,7 @@ class Agent:
             if pack in known:
                 mine = {key: value for key, value in table.items() if key in known[pack]}
                 options = read_options(cast("Any", pack).Options, mine, where, self.places)
-            context = Context(self.places["root"], options, self.places["state_dir"], self.programs)
+            context = Context(self.places["root"], options, self.places["state_dir"], self.programs, self.publications)
             built.append(_guarded(plugin, pack, context))
         return built
 

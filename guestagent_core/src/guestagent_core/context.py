@@ -13,6 +13,7 @@ from . import paths
 from .calls import Action, Call, Delivery, current_delivery
 from .errors import CommandError
 from .programs import Programs
+from .publications import Publications
 
 if TYPE_CHECKING:
     from subprocess import CompletedProcess
@@ -28,7 +29,8 @@ class Context:
     """What a command pack is built with.
 
     What belongs to a running call (:attr:`call`, :attr:`commands`, :attr:`store`, :attr:`deadline`,
-    :meth:`after_answer`) is found through the thread that runs it; outside a call it raises RuntimeError.
+    :meth:`after_answer`, :meth:`publish`) is found through the thread that runs it; outside a call it raises
+    RuntimeError.
     """
 
     root: Path = Path("/")
@@ -38,6 +40,7 @@ class Context:
     state_dir: Path = Path("/var/lib/guestagent")
     """Where packs keep what must survive a restart: a folder on this machine, not a path of the guest."""
     programs: Programs = field(default_factory=Programs, repr=False)
+    publications: Publications = field(default_factory=Publications, repr=False)
 
     def path(self, guest_path: str | os.PathLike[str], *, follow: bool = True) -> Path:
         """Returns where ``guest_path`` lies on this machine.
@@ -102,6 +105,17 @@ class Context:
         idempotent are not journalled, and neither are their programs.)
         """
         self._delivery().actions.append(Action(tuple(argv), self.detach))
+
+    def publish(self, service: str, key: str, value: str) -> None:
+        """Lets the host see ``value`` as the status of a service, below ``data/service/SERVICE/KEY``.
+
+        It stays until it is replaced. Where the channel of the running call has no way to show it, it is only logged,
+        at the level of debugging. Never publish a secret: whoever may look at the guest from outside sees it.
+
+        :raises ValueError: a name has other characters than ``A-Za-z0-9_@-`` or more than 64, the value has more than
+            1024 bytes, or there would be more than 256 values.
+        """
+        self.publications.publish(self._delivery().store, service, key, value)
 
     @property
     def call(self) -> Call:
