@@ -20,6 +20,7 @@ BENCHMARKS = (
     "local_channel",
     "journalling",
     "xenstore",
+    "xapi",
     "qemu_agent",
     "starting",
     "idling",

@@ -641,6 +641,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     kms.add_argument("domains", metavar="SERVER", nargs="+", help="to register it with")
     kms.add_argument("--key-file", metavar="FILE", help="the activation key; default: ask, or read standard input")
 
+    xapi = add("xapi", _run_xapi, "act as a XAPI host does; more: xapi --help")
+    xapi.add_argument("words", nargs=argparse.REMAINDER, metavar="VERB ...")
+
     # What the options leave of the arguments is DOMID, COMMAND and the rest.
     looking = argparse.ArgumentParser(prog=_PROGRAM, add_help=False, parents=[common])
     looking.add_argument("words", nargs="*")
@@ -684,6 +687,19 @@ def _run_agentupdate(client: GuestClient, options: argparse.Namespace) -> Answer
 def _run_kmsactivate(client: GuestClient, options: argparse.Namespace) -> Answer:
     key = _read_secret("activation key", options.key_file)
     return Answer("0", client.activate_kms(key, options.profile, options.domains))
+
+
+def _run_xapi(client: GuestClient, options: argparse.Namespace) -> Answer:
+    try:  # which is not beside this file where it runs alone
+        from guestagent_core import ExchangeError
+        from guestagent_xen.host import xapi, xapi_verbs
+    except ImportError as error:
+        raise ValueError(f"xapi needs the installed package guestagent_xen: {error}") from error
+    try:
+        with xapi.XapiHost(options.domid, socket=getattr(options, "socket", None)) as host:
+            return Answer("0", xapi_verbs.run(host, options.words))
+    except ExchangeError as error:
+        raise StoreError(str(error)) from error
 
 
 def _run_other(client: GuestClient, options: argparse.Namespace) -> Answer:

@@ -1,0 +1,187 @@
+"""The ``xapi-script`` exchange: what ``xe vm-call-plugin ... fn:run-script`` sends, through ``control/batcmd``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import uuid
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from guestagent_core import ExchangeError
+from guestagent_xen.connecting import default_path
+from guestagent_xen.session import Operation
+from guestagent_xen.watching import Watcher, removing, writing
+
+if TYPE_CHECKING:
+    from guestagent_core import Request, Response
+
+__all__ = ("ScriptExchange",)
+
+_log = logging.getLogger(__name__)
+_DOMAIN = "unique-domain-id"
+_FOLDER = "control/batcmd"
+_STATE = f"{_FOLDER}/state"
+_SCRIPT = f"{_FOLDER}/script"
+_RUN = f"{_FOLDER}/guestagent-run"  # ours: tells one run from another of the same script, also after a crash
+_FLAG = "control/feature-xs-batcmd"
+_READY, _RUNNING = b"READY", b"IN PROGRESS"
+_INTERRUPTED = "The agent was interrupted before it had begun to run this"
+
+
+class ScriptExchange:
+    """Takes what the host writes to ``control/batcmd`` as a request, one at a time.
+
+    While the channel is open the host sees the flag that lets it call. A run that a crash of the agent interrupted is
+    handed out again with the same ``id``, for the journal to answer.
+
+    :raises ExchangeError: there is no way to XenStore on this machine.
+    """
+
+    @dataclass(frozen=True)
+    class Options:
+        """What ``[channel.options]`` takes."""
+
+        path: Path | None = None
+        """A xenbus device or a socket, as for the ``xenstore`` exchange."""
+        timeout: float = 5.0
+        """Seconds that the daemon has to answer."""
+
+        def __post_init__(self) -> None:
+            if self.timeout <= 0:
+                raise ValueError("timeout must be more than 0 seconds")
+
+    def __init__(self, options: Options) -> None:
+        if (options.path or default_path()) is None:
+            raise ExchangeError("There is no way to XenStore on this machine; set the channel's option path")
+        self._watcher = Watcher(options.path, (_STATE, _DOMAIN), options.timeout)
+        self._inbox: deque[Request] = deque()
+        self._open: str | None = None  # the run that has been handed out
+        self._unflagged = True  # the flag has to be looked at
+        self._is_first = True  # what is in progress now was begun by an earlier run of the agent
+        self._stale = False
+        self._closed = False
+
+    def get_request(self) -> Request | None:
+        """Returns the script that ``wait`` has read; its ``id`` is the run's."""
+        return self._inbox.popleft() if self._inbox else None
+
+    def put_response(self, request: Request, response: Response) -> None:
+        """Writes the output, and then the state that the host waits for.
+
+        :raises ExchangeError: the host has taken its request back, or the store cannot be reached.
+        """
+        run: str = request["id"]
+        outcome = json.loads(response["data"])
+        self._open = None
+        if not self._watcher.transact(lambda transaction: self._ending(run, outcome, transaction)):
+            self._stale = True
+            raise ExchangeError("The host has taken its request back")
+
+    def discard(self, request: Request) -> None:
+        """Tells the host that there is no outcome."""
+        nothing = {"state": "FAILURE", "stderr": "There is no answer"}
+        self.put_response(request, {"data": json.dumps(nothing).encode()})
+
+    def wait(self, timeout: float | None) -> bool:
+        """Waits until the host has written a script, and reads it; returns whether there is one."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self._inbox:
+            with suppress(ExchangeError):  # the watcher connects again, and then all is looked at
+                self._look()
+                if self._inbox:
+                    break
+            remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
+            changes = self._watcher.wait(remaining)
+            self._unflagged = self._unflagged or _DOMAIN in changes.paths
+            self._stale = self._stale or bool({_STATE, _FOLDER, "control"} & set(changes.paths))
+            if changes.woken or not changes.paths:
+                break
+        return bool(self._inbox)
+
+    def wake(self) -> None:
+        """Ends a ``wait``."""
+        self._watcher.wake()
+
+    def close(self) -> None:
+        """Takes the flag away and hangs up; what is in progress stays for the next agent."""
+        if self._closed:
+            return
+        self._closed = True
+        with suppress(ExchangeError):
+            self._watcher.call_all(removing(_FLAG))
+        self._watcher.close()
+
+    def _look(self) -> None:
+        """Reads the host's request, and sets the flag.
+
+        :raises ExchangeError: the store cannot be reached.
+        """
+        if not self._watcher.connected:
+            return
+        if self._unflagged:
+            self._set_flag()
+            self._unflagged = False
+        if self._stale and self._open is None:
+            self._stale = False
+            state = self._watcher.read(_STATE)
+            if state == _READY:
+                self._begin()
+            elif state == _RUNNING and self._is_first:
+                self._resume()
+            self._is_first = False
+
+    def _begin(self) -> None:
+        """Takes the host's request on; the state says so before anything is run."""
+        run = str(uuid.uuid4())
+        script: list[bytes | None] = []
+
+        def take(transaction: int) -> list[Operation] | None:
+            state, text = self._watcher.read_all((_STATE, _SCRIPT), transaction)
+            script[:] = [text]
+            return (
+                [writing(_RUN, run, transaction), writing(_STATE, "IN PROGRESS", transaction)]
+                if (state == _READY)
+                else None
+            )
+
+        if self._watcher.transact(take):
+            self._hand_out(run, script[0])
+
+    def _resume(self) -> None:
+        """Hands out once more what an earlier run of the agent had taken on."""
+        run, script = self._watcher.read_all((_RUN, _SCRIPT))
+        if run is not None and script is not None:
+            self._hand_out(run.decode(errors="replace"), script)
+        else:
+            outcome = {"state": "FAILURE", "stderr": _INTERRUPTED}
+            self._watcher.transact(lambda transaction: self._ending(None, outcome, transaction))
+
+    def _hand_out(self, run: str, script: bytes | None) -> None:
+        self._open = run
+        if script is None:
+            self._inbox.append({"error": "The host gave no script", "id": run})
+        else:
+            self._inbox.append({"data": script, "id": run})
+
+    def _ending(self, run: str | None, outcome: dict[str, str], transaction: int) -> list[Operation] | None:
+        """Returns what ends the run; None if the host does not wait for it any more."""
+        state, present = self._watcher.read_all((_STATE, _RUN), transaction)
+        if state != _RUNNING or (run is not None and present != run.encode()):
+            return None
+        names = [name for name in ("return", "stdout", "stderr") if name in outcome]
+        return [
+            *(writing(f"{_FOLDER}/{name}", outcome[name], transaction) for name in names),
+            writing(_STATE, outcome["state"], transaction),
+        ]
+
+    def _set_flag(self) -> None:
+        (present,) = self._watcher.read_all((_FLAG,))
+        if present is None:
+            (answer,) = self._watcher.call_all(writing(_FLAG, "1"))
+            if not isinstance(answer, bytes):
+                _log.warning("The host cannot call commands: %s", answer)

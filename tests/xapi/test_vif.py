@@ -1,0 +1,253 @@
+"""Addresses that the host sets, on both daemons as an unprivileged guest: the conversation."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from tests.xen.harness import Daemon, Guest
+
+from guestagent_commands_net import families
+from guestagent_core import (
+    ChannelRunner,
+    CommandBase,
+    CommandError,
+    CommandRegistry,
+    CommandResult,
+    Dispatcher,
+    command,
+)
+from guestagent_xapi.vif_exchange import VifExchange
+from guestagent_xapi.vif_parser import VifParser
+from guestagent_xen.host.xapi import XapiHost
+
+from .conftest import MACS, run, until
+
+pytestmark = pytest.mark.real
+FLAG = "control/feature-static-ip-setting"
+NO_SETTING = {"mac": MACS[0], "error-code": "0", "error-msg": ""}
+
+
+class Vif(CommandBase):
+    """Notes what it is asked for."""
+
+    orders: ClassVar[list[dict[str, Any]]] = []
+    outcome: Callable[[dict[str, Any]], CommandResult]
+
+    @command("xapi.vif", idempotent=True)
+    def configure(self, value: dict[str, Any]) -> CommandResult:
+        """Does what the test says."""
+        self.orders.append(value)
+        return Vif.outcome(value)
+
+
+class Agent:
+    """A channel of this process, as the agent would run it."""
+
+    def __init__(self, way: Path, root: Path, device_timeout: float) -> None:
+        self.exchange = VifExchange(VifExchange.Options(way, root, device_timeout))
+        self.dispatcher = Dispatcher(self.exchange, VifParser(ChannelRunner(CommandRegistry([Vif]), "xapi-vif")))
+        self.thread = threading.Thread(target=self.dispatcher.run)
+        self.thread.start()
+
+    def close(self) -> None:
+        """Ends it."""
+        self.dispatcher.stop()
+        self.thread.join()
+        self.exchange.close()
+
+
+@pytest.fixture
+def start(
+    guest: Guest, host: XapiHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Agent]]:
+    """Starts an agent, in a guest whose network somebody owns."""
+    monkeypatch.setattr(Vif, "orders", [])
+    monkeypatch.setattr(Vif, "outcome", lambda value: CommandResult(), raising=False)
+    monkeypatch.setattr(families, "owner", lambda context: "ifupdown")
+    running: list[Agent] = []
+
+    def begin(device_timeout: float = 30.0) -> Agent:
+        running.append(Agent(guest.device, tmp_path, device_timeout))
+        return running[-1]
+
+    yield begin
+    for agent in running:
+        agent.close()
+
+
+def taken(host: XapiHost, number: int = 0, kind: str = "vif") -> Callable[[], bool]:
+    return lambda: not {"enabled", "enabled6"} & set(host.setting(number, kind))
+
+
+def test_a_device_that_is_plugged_has_no_setting(start: Callable[..., Agent], host: XapiHost) -> None:
+    start()
+    host.plug(0, MACS[0].upper())
+    until(taken(host))
+    assert host.setting(0) == {**NO_SETTING, "mac": MACS[0].upper()}
+    assert [(order["family"], order["enabled"]) for order in Vif.orders] == [("ipv4", "0"), ("ipv6", "0")]
+
+
+def test_a_setting_is_applied_and_taken_away(
+    start: Callable[..., Agent], host: XapiHost, nics: tuple[str, str]
+) -> None:
+    start()
+    host.plug(0, MACS[0].upper())
+    until(taken(host))
+    Vif.orders.clear()
+    host.static(0, "192.0.2.10/24", "192.0.2.1")
+    host.static(0, "2001:db8::10/64", family=6)
+    until(taken(host))
+    wanted = {"device": "vif/0", "mac": MACS[0], "enabled": "1", "dns": []}
+    assert Vif.orders == [
+        {**wanted, "family": "ipv4", "address": "192.0.2.10/24", "gateway": "192.0.2.1"},
+        {**wanted, "family": "ipv6", "address": "2001:db8::10/64", "gateway": None},
+    ]
+    host.dhcp(0)
+    until(lambda: len(Vif.orders) == 3)
+    assert Vif.orders[2] == {**wanted, "family": "ipv4", "enabled": "2", "address": None, "gateway": None}
+    until(taken(host))
+    assert {name: value for name, value in host.setting(0).items() if name.startswith("error")} == {
+        "error-code": "0",
+        "error-msg": "",
+    }
+
+
+def test_name_servers_are_read_where_the_host_gives_some(
+    start: Callable[..., Agent], host: XapiHost, nics: tuple[str, str]
+) -> None:
+    host.plug(0, MACS[0], {"enabled": "1", "address": "192.0.2.10/24", "dns/10": "192.0.2.3", "dns/2": "192.0.2.2"})
+    start()
+    until(lambda: len(Vif.orders) == 2)
+    assert Vif.orders[0]["dns"] == ["192.0.2.2", "192.0.2.3"]
+
+
+def test_an_error_stands_beside_the_setting(
+    start: Callable[..., Agent], host: XapiHost, nics: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(value: dict[str, Any]) -> CommandResult:
+        if value["enabled"] == "1" and value["family"] == "ipv6":
+            raise CommandError("xapi0: there is no such gateway " + "é" * 2000)
+        return CommandResult()
+
+    monkeypatch.setattr(Vif, "outcome", fail)
+    start()
+    host.plug(0, MACS[0])
+    until(taken(host))
+    host.static(0, "2001:db8::10/64", "2001:db8::1", family=6)
+    until(taken(host))
+    setting = host.setting(0)
+    assert setting["error-code"] == "500"
+    assert setting["error-msg"].startswith("[ipv6] xapi0: there is no such gateway é")
+    host.static(0, "192.0.2.10/24")  # that of the other family stays
+    until(taken(host))
+    assert host.setting(0)["error-code"] == "500"
+    host.none(0, family=6)
+    until(taken(host))
+    assert host.setting(0)["error-code"] == "0"
+    assert host.setting(0)["error-msg"] == ""
+
+
+def test_a_device_that_comes_late_is_waited_for(start: Callable[..., Agent], host: XapiHost) -> None:
+    start()
+    host.plug(0, MACS[0], {"enabled": "1", "address": "192.0.2.10/24"})
+    until(lambda: len(Vif.orders) == 1)  # of IPv6, which has no setting
+    time.sleep(0.3)
+    assert host.setting(0)["enabled"] == "1"
+    assert len(Vif.orders) == 1
+    run("ip", "link", "add", "xapi0", "address", MACS[0], "type", "veth", "peer", "name", "xapi-peer0")
+    try:
+        until(taken(host))
+        assert Vif.orders[1]["address"] == "192.0.2.10/24"
+    finally:
+        run("ip", "link", "del", "xapi0")
+
+
+def test_a_device_that_does_not_come_is_an_error_of_the_command(start: Callable[..., Agent], host: XapiHost) -> None:
+    start(device_timeout=0.2)
+    host.plug(0, "0a:00:00:00:00:99", {"enabled": "1", "address": "192.0.2.10/24"})
+    until(taken(host))
+    assert Vif.orders[-1]["mac"] == "0a:00:00:00:00:99"  # the command says what is wrong
+
+
+def test_a_setting_that_changes_while_it_is_applied_is_applied_again(
+    start: Callable[..., Agent], host: XapiHost, nics: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def wait(value: dict[str, Any]) -> CommandResult:
+        begun.set()
+        assert go_on.wait(10)
+        return CommandResult()
+
+    start()
+    host.plug(0, MACS[0])
+    until(taken(host))
+    monkeypatch.setattr(Vif, "outcome", wait)
+    Vif.orders.clear()
+    host.static(0, "192.0.2.10/24")
+    assert begun.wait(10)
+    assert host.setting(0)["enabled"] == "1"  # which stays until it has been tried
+    host.static(0, "192.0.2.20/24")
+    go_on.set()
+    until(taken(host))
+    assert [order["address"] for order in Vif.orders] == ["192.0.2.10/24", "192.0.2.20/24"]
+
+
+def test_a_virtual_function_is_set_too(start: Callable[..., Agent], host: XapiHost, nics: tuple[str, str]) -> None:
+    start()
+    host.plug(4, MACS[1].upper(), {"enabled": "1", "address": "192.0.2.10/24"}, kind="net-sriov-vf")
+    until(taken(host, 4, "net-sriov-vf"))
+    assert Vif.orders[0]["device"] == "net-sriov-vf/4"
+    assert Vif.orders[0]["mac"] == MACS[1]
+
+
+def test_what_stood_there_before_the_agent_is_applied(
+    start: Callable[..., Agent], host: XapiHost, nics: tuple[str, str]
+) -> None:
+    host.plug(0, MACS[0], {"enabled": "1", "address": "192.0.2.10/24", "enabled6": "2"})
+    host.plug(1, MACS[1])
+    start()
+    until(taken(host))
+    until(taken(host, 1))
+    assert len(Vif.orders) == 4
+    host.unplug(1)
+    host.none(0)
+    until(lambda: len(Vif.orders) == 5)
+
+
+def test_the_flag_is_there_while_somebody_owns_the_network(
+    start: Callable[..., Agent], host: XapiHost, daemon: Daemon, guest: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flag = f"{guest.home}/{FLAG}"
+    agent = start()
+    until(lambda: daemon.host.read(flag) == b"1")
+    host.resume({})
+    until(lambda: daemon.host.read(flag) == b"1")
+    monkeypatch.setattr(families, "owner", lambda context: None)
+    host.resume({})
+    time.sleep(0.3)
+    assert daemon.host.read(flag) is None
+    monkeypatch.setattr(families, "owner", lambda context: "ifupdown")
+    host.resume({})
+    until(lambda: daemon.host.read(flag) == b"1")
+    agent.close()
+    assert daemon.host.read(flag) is None
+
+
+def test_a_daemon_that_comes_back_empty_is_served_again(
+    start: Callable[..., Agent], host: XapiHost, daemon: Daemon, guest: Guest
+) -> None:
+    start()
+    host.close()
+    daemon.kill()
+    daemon.start()
+    with XapiHost(guest.domid, socket=str(daemon.socket)) as again:
+        again.make()
+        again.plug(0, MACS[0])
+        until(taken(again))
+        until(lambda: daemon.host.read(f"{guest.home}/{FLAG}") == b"1")
