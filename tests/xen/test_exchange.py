@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -24,7 +24,7 @@ from guestagent_xen.exchange import XenStoreExchange
 from guestagent_xen.session import Operation, Session, SessionLostError, StoreError
 from guestagent_xen.store import XenStoreStore
 
-READ, WATCH, START, END, WRITE, RM = 2, 4, 6, 7, 11, 13
+READ, WATCH, WRITE, RM, SET_PERMS = 2, 4, 11, 13, 14
 
 
 class Echo:
@@ -158,6 +158,46 @@ def test_a_request_costs_five_operations(
     assert not exchange.wait(0.1)
     asked = [name for _, name in small_store.operations]
     assert asked == ["WRITE", "READ", "TRANSACTION_START", "RM", "WRITE", "TRANSACTION_END"]
+
+
+@pytest.mark.parametrize("daemon", ["xenstored", "oxenstored"])
+@pytest.mark.parametrize("as_guest", [True, False])
+def test_an_answer_is_refused_as_a_whole(
+    daemon: Literal["xenstored", "oxenstored"], as_guest: bool, store_path: Path
+) -> None:
+    """However the daemon ends a transaction in which it refused something."""
+    with DevelopmentStore(store_path, daemon=daemon) as store:
+        way, home = (store.add_guest(7), HOME) if as_guest else (store.path, "/local/domain/0")
+        with closing(XenStoreExchange(XenStoreExchange.Options(path=way))) as exchange:
+            assert not exchange.wait(0.1)
+            for number in range(3):
+                store.write(f"{home}/data/host/{number}", b"request")
+                (request,) = take(exchange, 1)
+                if as_guest or daemon == "oxenstored":
+                    with pytest.raises(ResponseTooLargeError):
+                        exchange.put_response(request, {"data": b"x" * 2100})
+                    assert store.read(f"{home}/data/host/{number}") == b"request"
+                    assert store.read(f"{home}/data/guest/{number}") is None
+                exchange.put_response(request, {"data": b"answer"})
+                assert store.read(f"{home}/data/host/{number}") is None
+                assert store.read(f"{home}/data/guest/{number}") == b"answer"
+
+
+@pytest.mark.parametrize("daemon", ["xenstored", "oxenstored"])
+def test_a_request_comes_back_if_its_answer_may_not_be_written(
+    daemon: Literal["xenstored", "oxenstored"], store_path: Path
+) -> None:
+    with DevelopmentStore(store_path, daemon=daemon) as store, closing(connect(store_path, 10.0)) as host:
+        with closing(XenStoreExchange(XenStoreExchange.Options(path=store.add_guest(7)))) as exchange:
+            assert not exchange.wait(0.1)
+            store.write(f"{HOME}/data/host/one", b"1")
+            exchange.put_response(take(exchange, 1)[0], {"data": b"answer"})
+            host.call(SET_PERMS, f"{HOME}/data/guest".encode(), b"n0")
+            store.write(f"{HOME}/data/host/two", b"2")
+            (request,) = take(exchange, 1)
+            with pytest.raises(ExchangeError, match="EACCES"):
+                exchange.put_response(request, {"data": b"answer"})
+            assert store.read(f"{HOME}/data/host/two") == b"2"
 
 
 def test_a_listing_that_is_due_soon_is_done_while_awake(

@@ -87,7 +87,8 @@ class Session:
         self.events: deque[WatchEvent] = deque()
         """What watches told, oldest first; whoever handles an event takes it out."""
         self.events_before_answer = 0
-        """How many of ``events`` came before the answer to the first operation of the last ``call_all``."""
+        """How many of ``events`` came before the answer to the marked operation of the last ``call_all``."""
+        self._mark = 0
         self.stalled = 0.0
         """Seconds that were spent waiting for a daemon that hardly did anything, for hosts neither."""
         self._connection = connection
@@ -130,13 +131,15 @@ class Session:
             raise answer
         return answer
 
-    def call_all(self, *operations: Operation) -> list[bytes | StoreError]:
+    def call_all(self, *operations: Operation, mark: int = 0) -> list[bytes | StoreError]:
         """Asks for several operations in as few sends as possible; returns what each came to, in their order.
 
+        :param mark: the position of the operation that ``events_before_answer`` is about.
         :raises SessionLostError: there is no answer.
         :raises ValueError: an operation is larger than ``largest``.
         """
         self._operations = operations
+        self._mark = mark
         self._answers = [None] * len(operations)
         self._awaited.clear()
         self._nameless.clear()
@@ -257,7 +260,7 @@ class Session:
         if position is None:
             return  # the answer to something that nobody waits for any more
         operation = self._operations[position]
-        if not position:
+        if position == self._mark:
             self.events_before_answer = len(self.events)
         if operation.op in _NAMELESS:
             self._nameless.remove(request_id)

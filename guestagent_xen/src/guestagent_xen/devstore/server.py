@@ -17,7 +17,7 @@ from typing import Literal
 
 from .daemons import DAEMONS
 from .serving import Connection, Serving
-from .wire import LARGEST, LARGEST_ON_A_BUS, Op, RefusedError, take_messages
+from .wire import LARGEST, Op, RefusedError, take_messages
 
 __all__ = ("DevelopmentStore",)
 
@@ -108,7 +108,7 @@ class DevelopmentStore:
         """Makes a guest with the nodes that a toolstack gives it, and returns the socket of its view.
 
         What connects there is treated as an unprivileged domain, and as Linux treats it: the first event of a watch
-        comes before the answer, and messages are smaller.
+        comes before the answer. Only messages may be as large as on any socket, which is 16 bytes more.
 
         :param domain: its number, more than 0.
         """
@@ -252,7 +252,7 @@ class DevelopmentStore:
             data = b""
         client.input += data
         try:
-            asked = take_messages(client.input, LARGEST_ON_A_BUS if client.connection.is_bus else LARGEST)
+            asked = take_messages(client.input, LARGEST)
         except ValueError:
             data, asked = b"", []
         for each in asked:

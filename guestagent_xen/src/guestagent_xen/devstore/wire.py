@@ -6,11 +6,10 @@ import struct
 from enum import IntEnum
 from typing import NamedTuple
 
-__all__ = ("HEADER", "LARGEST", "LARGEST_ON_A_BUS", "Message", "Op", "RefusedError", "message", "take_messages")
+__all__ = ("HEADER", "LARGEST", "Message", "Op", "RefusedError", "message", "take_messages")
 
 HEADER = struct.Struct("=IIII")  # operation, request id, transaction id, length of what follows
 LARGEST = 4096  # bytes that may follow a header
-LARGEST_ON_A_BUS = LARGEST - HEADER.size  # the kernel's buffer holds the header too
 
 
 class Op(IntEnum):
