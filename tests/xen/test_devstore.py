@@ -145,6 +145,14 @@ def test_it_leaves_nothing_behind() -> None:
     assert not store.path.parent.exists()
 
 
+def test_a_path_that_is_taken_is_an_error(small_store: DevelopmentStore) -> None:
+    threads = threading.active_count()
+    with pytest.raises(OSError, match="in use"):
+        DevelopmentStore(small_store.path)
+    assert threading.active_count() == threads
+    assert small_store.path.exists()
+
+
 def _refusal(session: Session, path: bytes) -> str:
     with pytest.raises(StoreError) as caught:
         session.call(READ, path)

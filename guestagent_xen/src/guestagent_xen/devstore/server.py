@@ -1,27 +1,25 @@
-"""The development XenStore: its sockets, its thread, and what a test may do to it."""
+"""The development XenStore, and what a test may do to it."""
 
 from __future__ import annotations
 
-import os
-import selectors
 import shutil
-import socket
 import tempfile
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
+from .connections import Connection
 from .daemons import DAEMONS
-from .serving import Connection, Serving
-from .wire import LARGEST, Op, RefusedError, take_messages
+from .serving import Serving
+from .sockets import Sockets
+from .wire import Message, Op, RefusedError
 
 __all__ = ("DevelopmentStore",)
 
-_CHUNK = 64 * 1024
 _REMEMBERED = 10_000  # operations
 _OF_A_GUEST = {  # what a toolstack makes for each guest, and the permissions
     "": "n0 r{domain}",
@@ -31,16 +29,6 @@ _OF_A_GUEST = {  # what a toolstack makes for each guest, and the permissions
     "/name": "n0 r{domain}",
     "/domid": "n0 r{domain}",
 }
-
-
-class _Client:
-    """A socket, what has come from it, and what it has not taken yet."""
-
-    def __init__(self, connected: socket.socket, domain: int) -> None:
-        self.socket = connected
-        self.input = bytearray()
-        self.output = bytearray()
-        self.connection = Connection(domain, self.output.extend, is_bus=bool(domain))
 
 
 class DevelopmentStore:
@@ -68,15 +56,18 @@ class DevelopmentStore:
         """What was asked last, oldest first: the domain, and the operation's name."""
         self._serving = Serving(DAEMONS[daemon])
         self._lock = threading.RLock()  # around everything but waiting
-        self._clients: dict[socket.socket, _Client] = {}
-        self._listeners: dict[socket.socket, int] = {}  # and whose view they give
-        self._selector = selectors.DefaultSelector()
-        self._ending, self._end = socket.socketpair()
-        self._selector.register(self._ending, selectors.EVENT_READ)
-        self._listen(self.path, 0)
+        self._sockets = Sockets(
+            self._lock,
+            opened=lambda connection: self._serving.connections.append(connection),
+            asked=self._asked,
+            closed=lambda connection: self._serving.connections.remove(connection),
+        )
+        try:
+            self._sockets.listen(self.path, 0)
+        except BaseException:
+            self.close()
+            raise
         self.write("/local/domain/0/name", b"Domain-0")
-        self._thread = threading.Thread(target=self._run, name="development XenStore", daemon=True)
-        self._thread.start()
 
     def __enter__(self) -> DevelopmentStore:
         return self
@@ -88,19 +79,9 @@ class DevelopmentStore:
 
     def close(self) -> None:
         """Hangs up on everybody, and removes the sockets; may be called again."""
-        if not self._thread.is_alive():
-            return
-        self._end.send(b"\0")
-        self._thread.join()
-        self.hang_up()
-        for listener in self._listeners:
-            Path(listener.getsockname()).unlink(missing_ok=True)
-            listener.close()
-        self._selector.close()
-        self._ending.close()
-        self._end.close()
+        self._sockets.close()
         if self._folder is not None:
-            shutil.rmtree(self._folder)
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     # Guests
 
@@ -114,18 +95,14 @@ class DevelopmentStore:
         """
         path = self.path.with_name(f"{self.path.name}.{domain}")
         with self._lock:
-            self._listen(path, domain)
+            self._sockets.listen(path, domain)
             self._introduce(domain)
         return path
 
     def remove_guest(self, domain: int) -> None:
         """Destroys a guest: its connections break, and its nodes go."""
         with self._lock:
-            for listener in [each for each, whose in self._listeners.items() if whose == domain]:
-                self._selector.unregister(listener)
-                del self._listeners[listener]
-                Path(listener.getsockname()).unlink(missing_ok=True)
-                listener.close()
+            self._sockets.listen_no_more(domain)
             self.hang_up(domain)
             self._serving.release(domain)
             self.remove(f"/local/domain/{domain}")
@@ -169,7 +146,7 @@ class DevelopmentStore:
             with the nodes that they began with.
         """
         with self._lock:
-            guests = [domain for domain in self._listeners.values() if domain]
+            guests = [domain for domain in self._sockets.domains() if domain]
             self.hang_up()
             if forget:
                 self._serving = Serving(self._serving.daemon)
@@ -181,12 +158,7 @@ class DevelopmentStore:
 
         :param domain: 0 for those of the host.
         """
-        with self._lock:
-            for client in list(self._clients.values()):
-                if domain is None or client.connection.domain == domain:
-                    self._drop(client)
-
-    # The thread
+        self._sockets.hang_up(domain)
 
     def _introduce(self, domain: int) -> None:
         base = f"/local/domain/{domain}"
@@ -197,7 +169,7 @@ class DevelopmentStore:
         self.write(f"{base}/name", b"guest%d" % domain)
         self.write(f"{base}/domid", b"%d" % domain)
         self._serving.introduce(domain)
-        self._flush()
+        self._sockets.flush()
 
     def _work(self, op: int, content: bytes) -> bytes | None:
         with self._lock:
@@ -205,81 +177,10 @@ class DevelopmentStore:
                 answer = self._serving.work(op, content)
             except RefusedError:
                 return None
-            self._flush()
+            self._sockets.flush()
             return answer
 
-    def _listen(self, path: Path, domain: int) -> None:
-        listener = socket.socket(socket.AF_UNIX)
-        try:
-            listener.bind(os.fspath(path))
-            listener.listen(128)
-        except BaseException:
-            listener.close()
-            raise
-        listener.setblocking(False)
-        self._listeners[listener] = domain
-        self._selector.register(listener, selectors.EVENT_READ)
-
-    def _run(self) -> None:
-        while True:
-            ready = self._selector.select()
-            with self._lock:
-                for key, _ in ready:
-                    assert isinstance(key.fileobj, socket.socket)
-                    if key.fileobj is self._ending:
-                        return
-                    if key.fileobj in self._listeners:
-                        self._accept(key.fileobj)
-                    elif key.fileobj in self._clients:
-                        self._serve(self._clients[key.fileobj])
-                self._flush()
-
-    def _accept(self, listener: socket.socket) -> None:
-        with suppress(OSError):  # gone already
-            connected, _ = listener.accept()
-            connected.setblocking(False)
-            client = _Client(connected, self._listeners[listener])
-            self._clients[connected] = client
-            self._serving.connections.append(client.connection)
-            self._selector.register(connected, selectors.EVENT_READ)
-
-    def _serve(self, client: _Client) -> None:
-        try:
-            data = client.socket.recv(_CHUNK)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        client.input += data
-        try:
-            asked = take_messages(client.input, LARGEST)
-        except ValueError:
-            data, asked = b"", []
-        for each in asked:
-            name = Op(each.op).name if each.op in Op._value2member_map_ else str(each.op)
-            self.operations.append((client.connection.domain, name))
-            self._serving.answer(client.connection, each)
-        if not data:
-            self._drop(client)
-
-    def _flush(self) -> None:
-        """Sends what there is to send, as far as the sockets take it."""
-        for client in list(self._clients.values()):
-            if client.output:
-                try:
-                    sent = client.socket.send(client.output)
-                except BlockingIOError:
-                    sent = 0
-                except OSError:
-                    self._drop(client)
-                    continue
-                del client.output[:sent]
-            wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if client.output else 0)
-            if self._selector.get_key(client.socket).events != wanted:
-                self._selector.modify(client.socket, wanted)
-
-    def _drop(self, client: _Client) -> None:
-        self._selector.unregister(client.socket)
-        self._serving.connections.remove(client.connection)
-        del self._clients[client.socket]
-        client.socket.close()
+    def _asked(self, connection: Connection, message: Message) -> None:
+        name = Op(message.op).name if message.op in Op._value2member_map_ else str(message.op)
+        self.operations.append((connection.domain, name))
+        self._serving.answer(connection, message)

@@ -3,56 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
+from .connections import Connection, Watch
 from .daemons import Daemon
 from .operations import ON_NODES, Change, Operations
 from .transactions import CheckingTransaction, ReplayingTransaction, Transaction
 from .tree import Tree, View, allows, is_valid
 from .wire import Message, Op, RefusedError, message
 
-__all__ = ("Connection", "Serving", "Watch")
+__all__ = ("Serving",)
 
 _OK = b"OK\0"
 _SPECIAL = (b"@introduceDomain", b"@releaseDomain")
-# A kernel leaves in the header of an event what its buffer held before.
-_NO_ID, _ANY_ID = 0, 0xDEADBEEF
-
-
-class Watch(NamedTuple):
-    """A watch as it was asked for."""
-
-    given: bytes
-    token: bytes
-    path: bytes
-    """The absolute path, or the name of a special event."""
-
-
-class Connection:
-    """One client of the daemon.
-
-    :param domain: whose view it has.
-    :param is_bus: whether it is a guest's, through a kernel.
-    :param send: takes what it is sent.
-    """
-
-    def __init__(self, domain: int, send: Callable[[bytes], None], *, is_bus: bool) -> None:
-        self.domain = domain
-        self.is_bus = is_bus
-        self.send = send
-        self.watches: list[Watch] = []
-        self.transactions: dict[int, Transaction] = {}
-        self.last_transaction = 0
-
-    def find(self, watch: Watch) -> Watch | None:
-        """Returns the same watch, if it has been asked for; a kernel makes one of each way to write the same path."""
-        same = (known for known in self.watches if (known.path, known.token) == (watch.path, watch.token))
-        return next((known for known in same if not self.is_bus or known.given == watch.given), None)
-
-    def tell(self, watch: Watch, path: bytes) -> None:
-        """Sends the event of ``path``."""
-        anything = _ANY_ID if self.is_bus else _NO_ID
-        self.send(message(Op.WATCH_EVENT, anything, anything, path + b"\0" + watch.token + b"\0"))
 
 
 class Serving:
@@ -102,7 +64,7 @@ class Serving:
                 if not any(allows(permissions, connection.domain, "r") for permissions in change.readers):
                     continue
                 for watch in connection.watches:
-                    path = _told(change, watch)
+                    path = watch.told(change)
                     if path is not None:
                         cut = len(watch.path) - len(watch.given)  # a relative watch is told relative paths
                         connection.tell(watch, path[cut:])
@@ -284,14 +246,3 @@ def _require_domain_0(connection: Connection) -> None:
 
 def _number(word: bytes) -> int:
     return int(word) if word.isdigit() else 0  # as atoi does
-
-
-def _told(change: Change, watch: Watch) -> bytes | None:
-    """Returns the path that the event of a change has for a watch, None if there is no event."""
-    if change.beside is not None:
-        above, _, name = watch.path.rpartition(b"/")
-        return watch.path if above == change.path and name not in change.beside else None
-    if change.path == watch.path:
-        return change.path
-    below = change.path.startswith(watch.path + b"/") or watch.path == b"/"
-    return change.path if below and not change.exact else None
