@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
+import textwrap
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -151,6 +154,15 @@ def test_a_path_that_is_taken_is_an_error(small_store: DevelopmentStore) -> None
         DevelopmentStore(small_store.path)
     assert threading.active_count() == threads
     assert small_store.path.exists()
+
+
+def test_the_example_of_the_reference_runs(tmp_path: Path) -> None:
+    page = Path(__file__).parents[2].joinpath("docs/reference/xen.rst").read_text()
+    block = page.split("   :caption: test_store.py\n")[1].split("\n\nA whole agent")[0]
+    (tmp_path / "test_store.py").write_text(textwrap.dedent(block))
+    command = [sys.executable, "-m", "pytest", "--quiet", "-p", "no:cacheprovider", "test_store.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert "2 passed" in done.stdout, done.stdout
 
 
 def _refusal(session: Session, path: bytes) -> str:
