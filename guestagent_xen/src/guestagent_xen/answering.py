@@ -34,7 +34,6 @@ _SPARE_LIFE = 0.02  # seconds; oxenstored punishes those whose old transactions 
 _FIRST_REMOVED = 4  # answers removed at a time to make room; doubled while that is not enough
 _UNTOUCHED = 1.0  # seconds for which no answer is removed: many hosts look for theirs every half second
 _MOST_KNOWN = 1024  # answers known by name; a guest has less room
-_LONG_AGO = float("-inf")
 _TOKEN = b"answers"
 
 
@@ -260,10 +259,12 @@ class Answerer:
                 session.call(Op.RM, self._folder)
                 return True
             return False
-        # What this run has not put is older; what is not there any more has been collected.
+        # What is not there any more has been collected. What this run has not put is older than its own, but an agent
+        # that was killed may have put it a moment ago.
         present = set(there)
         ours = {name: when for name, when in self._put.items() if name in present}
-        self._put = {**{name: _LONG_AGO for name in there if name not in ours}, **ours}
+        earlier = min([_now(session), *ours.values()])
+        self._put = {**{name: earlier for name in there if name not in ours}, **ours}
         return False
 
 

@@ -77,3 +77,21 @@ def test_a_host_that_looks_now_and_then_sees_every_answer(daemon: Daemon, guest:
             assert time.monotonic() < deadline, f"{len(asked) - len(seen)} answers were removed before they were seen"
             time.sleep(0.5)  # as the plugin of XenServer does, which does not remove answers either
             seen.update(questions.answered())
+
+
+@pytest.mark.parametrize("daemon", ["xenstored"], indirect=True)
+def test_an_agent_leaves_the_answers_alone_that_a_killed_one_has_just_put(
+    daemon: Daemon, guest: Guest, folder: Path
+) -> None:
+    questions = Questions(daemon.host, guest.home)
+    first, second = names(100)[:50], names(100)[50:]
+    with Agent(folder, guest.device) as agent:
+        questions.ask(first)
+        questions.await_taken()
+        agent.kill()
+        agent.start()
+        with questions.watch() as watch:
+            questions.ask(second)  # there is no room for them all
+            while not set(second) & set(questions.answered()):
+                watch.changed(5.0)
+            questions.read(first)
