@@ -33,6 +33,7 @@ _REFUSED = 2100  # bytes of a value that either refuses
 _SPARE_LIFE = 0.02  # seconds; oxenstored punishes those whose old transactions conflict
 _FIRST_REMOVED = 4  # answers removed at a time to make room; doubled while that is not enough
 _UNTOUCHED = 1.0  # seconds for which no answer is removed: many hosts look for theirs every half second
+_LONGEST_WAIT = 0.2  # seconds, for somebody to collect one
 _MOST_KNOWN = 1024  # answers known by name; a guest has less room
 _TOKEN = b"answers"
 
@@ -232,7 +233,8 @@ class Answerer:
         oldest = [name for name, when in islice(self._put.items(), most) if when <= latest]
         if not oldest:
             if self._watching:
-                session.await_event(_TOKEN, next(iter(self._put.values())) - latest)
+                # In parts: that the daemon stands still shows in how long the next operation takes.
+                session.await_event(_TOKEN, min(next(iter(self._put.values())) - latest, _LONGEST_WAIT))
             else:  # it is tried once more now: what the host collects before the watch is set, no event tells
                 session.call(Op.WATCH, self._folder, _TOKEN)
                 self._watching = True
