@@ -98,7 +98,7 @@ def measure(rounds: int) -> list[Row]:
             )
         journal.close()
     return [
-        Row("exclusive command with an id, beside no journal", "us", *journalled, goal=40),
+        Row("exclusive command with an id, beside no journal", "us", *journalled, goal=60),
         Row("exclusive command without one, beside no journal", "us", *local, goal=6),
         Row("the journal, beside the same writes of SQLite", "us", *floor, goal=1.5),
     ]

@@ -18,6 +18,7 @@ import guestagent_core
 BENCHMARKS = (
     "parsing",
     "local_channel",
+    "busy",
     "journalling",
     "xenstore",
     "xapi",

@@ -147,12 +147,21 @@ def test_a_command_that_takes_all_memory_fails_alone(folder: Path) -> None:
 
 
 def test_without_memory_for_threads_commands_are_answered(folder: Path) -> None:
-    with PressedAgent(folder, limited("RLIMIT_AS", 512 * 1024 * 1024)) as agent, ExitStack() as stack:
-        connections = [stack.enter_context(closing(agent.connected())) for _ in range(70)]
-        for connection in connections:  # 64 wait, each with a thread, whose stacks are more than there is
+    end = folder / "end"
+    with PressedAgent(folder, limited("RLIMIT_AS", 400 * 1024 * 1024)) as agent, ExitStack() as stack:
+        connections = [stack.enter_context(closing(agent.connected())) for _ in range(71)]
+        connections[0].sendall(request("hold", str(end)) + b"\n")
+        for connection in connections[1:]:  # each waits in a thread, whose stacks are more than there is
             connection.sendall(request("note", "x") + b"\n")
+        deadline = time.monotonic() + PATIENCE
+        while "no thread for a command" not in agent.log:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert agent.ask("version", channel="two")[0] == "0"
+        end.touch()
         for connection in connections:
             assert b'"0"' in received(connection, 1)
+        assert agent.ask("version")[0] == "0"
         agent.end()
 
 
