@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +121,7 @@ class Machine:
 
     def rows(self) -> list[tuple[Any, ...]]:
         """Returns what is in the file, which the agent must not have open."""
-        with sqlite3.connect(self.folder / "journal.db") as connection:
+        with closing(sqlite3.connect(self.folder / "journal.db")) as connection:
             return connection.execute("SELECT command, state, outcome, actions FROM entries").fetchall()
 
 
