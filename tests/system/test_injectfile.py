@@ -17,6 +17,7 @@ from guestagent_commands_system import staging
 
 from .conftest import Guest
 
+PATIENCE = 60.0  # seconds
 NO_SUCH = "[Errno 2] No such file or directory: ''"
 KEYS = "/ro" + "ot/.ssh/authorized_keys"
 KEY_REQUEST = (
@@ -332,13 +333,14 @@ def test_whoever_swaps_a_folder_for_a_link_gets_nothing_out_of_the_root(guest: G
         assert swapper.stdout is not None
         swapper.stdout.readline()
         try:
-            end = time.monotonic() + 3
-            written = 0
-            while time.monotonic() < end:
+            written = tried = 0
+            end = time.monotonic() + PATIENCE
+            while (tried < 500 or written < 5) and time.monotonic() < end:
+                tried += 1
                 written += guest.inject("/srv/folder/file", b"x")[0] == "0"
         finally:
             swapper.kill()
-    assert written > 20
+    assert written >= 5
     assert os.listdir(outside) == []
 
 
@@ -360,18 +362,18 @@ def test_whoever_swaps_a_folder_of_their_own_gets_nothing_into_that_of_another(g
         assert swapper.stdout is not None
         swapper.stdout.readline()
         try:
-            end = time.monotonic() + 3
-            answers = set()
-            written = 0
-            while time.monotonic() < end:
+            written = tried = caught = 0
+            end = time.monotonic() + PATIENCE
+            while (tried < 500 or written < 5 or caught < 5) and time.monotonic() < end:
+                tried += 1
                 code, message = guest.inject("/users/somebody/folder/file", b"x")
                 written += code == "0"
-                answers.add(message)
+                caught += "somebody else" in message
         finally:
             swapper.kill()
-    assert written > 20
+    assert written >= 5
+    assert caught >= 5, "it never came to that"
     assert os.listdir(target) == []
-    assert any("belongs" in text or "somebody else" in text for text in answers), answers
 
 
 @as_root

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ("Place", "open_place")
+__all__ = ("Place", "open_place", "synchronise")
 
 _MOST_LINKS = 40  # the kernel's own limit (MAXSYMLINKS)
 _SEARCH = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
@@ -104,14 +104,13 @@ class _Walk:
     def _target(self, part: str) -> str | None:
         """Returns where the link ``part`` leads, None if it is no link."""
         try:
-            found = os.lstat(part, dir_fd=self.open[-1])
-            if not stat.S_ISLNK(found.st_mode):
-                return None
-            target = os.readlink(part, dir_fd=self.open[-1])
+            found, target = _read_link(part, self.open[-1])
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.EINVAL):
                 return None
             raise
+        if target is None:
+            return None
         if found.st_uid not in (0, os.geteuid()):
             self.owners.add(found.st_uid)
         return target
@@ -128,7 +127,7 @@ class _Walk:
             os.mkdir(part, 0o755, dir_fd=here)
             self.made.append((os.dup(here), part))
             self.open.append(os.open(part, _SEARCH, dir_fd=here))
-            _synchronise(here)
+            _synchronise_reopened(here)
 
     def _check_owner(self) -> None:
         if self.owners - {os.fstat(self.open[-1]).st_uid}:
@@ -144,9 +143,31 @@ class _Walk:
             os.close(descriptor)
 
 
-def _synchronise(folder: int) -> None:
+def _read_link(part: str, folder: int) -> tuple[os.stat_result, str | None]:
+    """Returns what is at ``part``, and where it leads if it is a link: of one and the same link, whoever swaps it."""
+    if not hasattr(os, "O_PATH"):
+        found = os.lstat(part, dir_fd=folder)
+        return found, os.readlink(part, dir_fd=folder) if stat.S_ISLNK(found.st_mode) else None
+    descriptor = os.open(part, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        found = os.fstat(descriptor)
+        return found, os.readlink("", dir_fd=descriptor) if stat.S_ISLNK(found.st_mode) else None
+    finally:
+        os.close(descriptor)
+
+
+def synchronise(folder: int) -> None:
+    """Returns when what was done in a folder is on the disk, where the file system can tell."""
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+
+
+def _synchronise_reopened(folder: int) -> None:
     descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
     try:
-        os.fsync(descriptor)
+        synchronise(descriptor)
     finally:
         os.close(descriptor)

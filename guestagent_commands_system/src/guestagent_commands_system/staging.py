@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .folders import Place
+from .folders import Place, synchronise
 
 __all__ = ("BACKUPS", "Backups", "Form", "form_of", "replace", "sweep")
 
@@ -87,7 +87,8 @@ def replace(place: Place, content: bytes, form: Form, backups: Backups | None) -
     descriptor = os.open(stage, flags, 0o600, dir_fd=place.folder)
     try:
         # While this is held, no other agent takes the stage for one that a crash has left.
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with suppress(OSError):  # a file system without locks: nobody takes it there
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         _write(descriptor, content)
         _give_form(descriptor, form)
         os.fsync(descriptor)
@@ -101,7 +102,7 @@ def replace(place: Place, content: bytes, form: Form, backups: Backups | None) -
         raise
     finally:
         os.close(descriptor)
-    os.fsync(place.folder)
+    synchronise(place.folder)
     if backups is not None:
         _thin_out(place, backups)
 
