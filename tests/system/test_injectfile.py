@@ -309,17 +309,21 @@ def test_what_a_crash_has_left_goes_but_not_what_another_agent_has_begun(guest: 
 # Whenever its folder is away, the agent may make a new one, which then has to go out of the way.
 SWAPPER = """
 import itertools, os, sys
+from contextlib import suppress
 folder, outside = sys.argv[1:]
+aside = folder + ".aside"
 print(flush=True)
 for number in itertools.count():
-    os.rename(folder, folder + ".aside")
-    try:
+    os.rename(folder, aside)
+    with suppress(OSError):
         os.symlink(outside, folder)
         os.unlink(folder)
-        os.rename(folder + ".aside", folder)
-    except OSError:
-        os.rename(folder, f"{folder}.{number}")
-        os.rename(folder + ".aside", folder)
+    while os.path.exists(aside):
+        with suppress(OSError):
+            os.rename(aside, folder)
+            break
+        with suppress(OSError):
+            os.rename(folder, f"{folder}.{number}")
 """
 
 
@@ -354,7 +358,7 @@ def test_whoever_swaps_a_folder_of_their_own_gets_nothing_into_that_of_another(g
     for path in (home, home / "folder"):
         os.chown(path, 1000, 1000)
     (guest.root / "users").chmod(0o755)
-    user = "import os, sys\nos.setgid(1000); os.setuid(1000)\n" + SWAPPER
+    user = "import contextlib, itertools, os, sys\nos.setgid(1000); os.setuid(1000)\n" + SWAPPER
     # The way to the scratch root may be closed to the user, so the process goes there first.
     with subprocess.Popen(
         [sys.executable, "-c", user, "folder", "/target"], stdout=subprocess.PIPE, cwd=home
