@@ -57,7 +57,7 @@ def fields(guest: Guest, file: str = "/etc/shadow") -> list[str]:
         ("$6$rounds=5000$saltsalt$oldhash", 0o400),
         ("!", 0o640),
         ("*", 0o640),
-        ("!!", 0),
+        ("!!", 0 if os.geteuid() == 0 else 0o600),  # as Red Hat has it
         ("", 0o640),
         ("!*", 0o640),
     ],
@@ -450,7 +450,7 @@ class Noted(Programs):
         return subprocess.CompletedProcess(list(argv), 0, b"", b"")
 
 
-@pytest.mark.skipif(not Path("/etc/shadow").exists(), reason="this machine has no shadow file")
+@pytest.mark.skipif(not os.access("/etc/shadow", os.R_OK), reason="only root reads the shadow file")
 @pytest.mark.parametrize("program", ["chpasswd", "busybox", "busybox.static"])
 def test_with_the_root_itself_the_system_hashes_but_busybox_does_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
