@@ -35,7 +35,7 @@ def test_what_is_no_name_makes_nothing(tmp_path: Path, name: str) -> None:
 
 
 def test_a_kind_that_there_is_not_is_refused_with_those_that_there_are(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no 'packs' to be made; there is pack, exchange, parser, hooks"):
+    with pytest.raises(ConfigError, match="no 'packs' to be made; there is pack, exchange, parser, hooks, backend"):
         make_project("acme", ["pack", "packs"], tmp_path)
     with pytest.raises(ConfigError, match="What is acme to bring"):
         make_project("acme", [], tmp_path)

@@ -31,6 +31,13 @@ KINDS = {
     "exchange": _Kind("guestagent.exchanges", "exchange", "Exchange", "a way for requests to arrive"),
     "parser": _Kind("guestagent.parsers", "parser", "Parser", "an encoding of requests and answers"),
     "hooks": _Kind("guestagent.hooks", "hooks", "Hooks", "a policy, and a log of what was run"),
+    "backend": _Kind(
+        "guestagent.network_backends",
+        "backend",
+        "Backend",
+        "a way to configure the network",
+        "guestagent_commands_net>=3.0,<4",
+    ),
 }
 """What can be made, by name."""
 
