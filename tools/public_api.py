@@ -18,6 +18,10 @@ from typing import Any
 
 RECORD = Path(__file__).with_name("public_api.txt")
 MODULES = (
+    "guestagent_commands_net.backends",
+    "guestagent_commands_net.families",
+    "guestagent_commands_net.model",
+    "guestagent_commands_net.testing",
     "guestagent_core",
     "guestagent_core.agent",
     "guestagent_core.client",
@@ -25,6 +29,7 @@ MODULES = (
     "guestagent_core.discovery",
     "guestagent_core.errors",
     "guestagent_core.hookspecs",
+    "guestagent_core.journal",
     "guestagent_core.protocols",
     "guestagent_core.testing",
     "guestagent_json",
