@@ -86,13 +86,25 @@ def agent(agent_config: Config, tmp_path: Path, programs: Programs) -> Iterator[
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Adds to a failure which clause of which contract was broken, and what to do about it."""
+    """Adds to a failure which clause of which contract was broken and what to do, or what the test still needs."""
     report = yield
+    if report.failed and call.excinfo is not None and call.excinfo.errisinstance(pytest.FixtureLookupError):
+        report.sections += _needs(item)
     clause = _clause(item) if report.failed and report.when == "call" else None
     add_section: Any = getattr(report.longrepr, "addsection", None)
     if clause is not None and add_section is not None:
         add_section(*clause)
     return report
+
+
+def _needs(item: pytest.Item) -> list[tuple[str, str]]:
+    """Returns what the contract that ``item`` belongs to has to be given, with a title."""
+    for base in getattr(getattr(item, "cls", None), "__mro__", ())[1:]:
+        if base.__name__.endswith("Contract") and base.__doc__:
+            from inspect import cleandoc
+
+            return [(f"what {base.__name__} needs", cleandoc(base.__doc__))]
+    return []
 
 
 def _clause(item: pytest.Item) -> tuple[str, str] | None:

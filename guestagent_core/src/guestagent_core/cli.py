@@ -76,7 +76,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
 
     new = commands.add_parser("new", help="make a package of plugins of your own, with tests")
     new.add_argument("name", metavar="NAME", help="the package's name, such as guestagent_acme")
-    new.add_argument("kinds", metavar="KIND", nargs="+", help="what it brings: pack, exchange, parser, hooks or backend")
+    new.add_argument("kinds", metavar="KIND", nargs="+", help="of what: pack, exchange, parser, hooks or backend")
     new.add_argument("--in", dest="parent", type=Path, metavar="DIR", default=Path(), help="default: this folder")
     new.set_defaults(run=_new)
 

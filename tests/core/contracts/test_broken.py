@@ -98,7 +98,23 @@ def test_what_a_test_lacks_is_named(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 1
-    for missing in ("TestCommandPackContract needs the attribute pack", "needs a fixture `exchange`"):
-        assert missing in done.stdout
-    for fixture in ("make_parser", "store", "hooks_plugin"):
-        assert f"needs a fixture `{fixture}`" in done.stdout
+    assert "TestCommandPackContract needs the attribute pack" in done.stdout
+    for name, fixture in (("Exchange", "exchange"), ("Parser", "make_parser"), ("Store", "store")):
+        assert f"fixture '{fixture}' not found" in done.stdout
+        assert f"- what {name}Contract needs -" in done.stdout
+        assert f"- ``{fixture}``: a " in done.stdout
+    assert "gives the fixture ``hooks_plugin``" in done.stdout
+
+
+def test_fixtures_may_stand_beside_the_class(tmp_path: Path) -> None:
+    file = tmp_path / "test_beside.py"
+    file.write_text(
+        "import pytest\n"
+        "from guestagent_core.testing import ExchangeContract, MemoryExchange\n"
+        "@pytest.fixture\ndef exchange(): return MemoryExchange()\n"
+        "@pytest.fixture\ndef ask(exchange): return exchange.ask\n"
+        "class TestBeside(ExchangeContract): pass\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout

@@ -71,7 +71,7 @@ class _Watch:
         self.folders = folders
         # Python itself reads, and caches, what is imported; it is neither the guest's nor the pack's.
         free = (*folders, *_OF_PYTHON) if reads or real.rpartition("/")[0].endswith("__pycache__") else folders
-        if not any(f"{real}/".startswith(f"{folder.rstrip('/')}/") for folder in free) and real not in _DEVICES:
+        if not any(f"{real}/".startswith(f"{folder.rstrip('/')}/") for folder in free) and real not in _OF_NOBODY:
             what = "read" if reads else "was about to change"
             self._refuse(f"{what} {path}, which is not below its root; use self.context.path()")
 
@@ -80,7 +80,8 @@ class _Watch:
         raise ConfinementError(what)
 
 
-_DEVICES = ("/dev/null", "/dev/random", "/dev/urandom")
+# The same whatever the root is: devices, and which boot of the kernel this is.
+_OF_NOBODY = ("/dev/null", "/dev/random", "/dev/urandom", "/proc/sys/kernel/random/boot_id")
 _OF_PYTHON = tuple(
     {
         os.path.realpath(folder)

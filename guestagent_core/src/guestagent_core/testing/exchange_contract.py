@@ -78,19 +78,6 @@ class ExchangeContract(Contract):
     answer_limit: ClassVar[int | None] = None
     """The largest answer in bytes; a larger one has to raise ResponseTooLargeError."""
 
-    @pytest.fixture
-    def exchange(self) -> Exchange:
-        """A new exchange; the vendor's test has it."""
-        raise NotImplementedError(f"{type(self).__name__} needs a fixture `exchange` that returns a new exchange")
-
-    @pytest.fixture
-    def ask(self) -> Ask:
-        """What makes requests; the vendor's test has it."""
-        raise NotImplementedError(
-            f"{type(self).__name__} needs a fixture `ask`: a function that makes a request of some bytes, as the host "
-            "does, and returns an object with answer(timeout)"
-        )
-
     @pytest.fixture(autouse=True)
     def _closed_in_the_end(self, exchange: Exchange) -> Iterator[None]:
         yield

@@ -59,11 +59,6 @@ class HooksContract(Contract):
     """Whether wrappers pass on what a command answers or raises; False for one that is there to change that."""
 
     @pytest.fixture
-    def hooks_plugin(self) -> object:
-        """A new plugin; the vendor's test has it."""
-        raise NotImplementedError(f"{type(self).__name__} needs a fixture `hooks_plugin` that returns a new plugin")
-
-    @pytest.fixture
     def ran(self) -> list[Call]:
         """The calls that reached their command."""
         return []

@@ -71,29 +71,6 @@ class ParserContract(Contract):
     """Values that the wire has to carry as they are, there and back."""
 
     @pytest.fixture
-    def make_parser(self) -> Callable[[CommandRunner], Parser]:
-        """What builds a parser; the vendor's test has it."""
-        raise NotImplementedError(
-            f"{type(self).__name__} needs a fixture `make_parser`: a function of a runner that returns a new parser"
-        )
-
-    @pytest.fixture
-    def encode(self) -> Encode:
-        """What makes a request; the vendor's test has it."""
-        raise NotImplementedError(
-            f"{type(self).__name__} needs a fixture `encode`: a function of a command's name and a value that returns "
-            "the bytes of the request"
-        )
-
-    @pytest.fixture
-    def decode(self) -> Decode:
-        """What reads an answer; the vendor's test has it."""
-        raise NotImplementedError(
-            f"{type(self).__name__} needs a fixture `decode`: a function of an answer's bytes that returns its code, "
-            "as a str, and its message"
-        )
-
-    @pytest.fixture
     def parser(self, make_parser: Callable[[CommandRunner], Parser]) -> Parser:
         """A parser whose runner knows what the clauses ask for."""
         return make_parser(_Runner())

@@ -28,19 +28,6 @@ class StoreContract(Contract):
     values: ClassVar[tuple[bytes, ...]] = (b"alpha", b"two lines\n", b"\x00\xff binary", "Grüße".encode(), b"x" * 2000)
     """Values that the store has to carry as they are."""
 
-    @pytest.fixture
-    def store(self) -> Store:
-        """A new store; the vendor's test has it."""
-        raise NotImplementedError(f"{type(self).__name__} needs a fixture `store` that returns a new store")
-
-    @pytest.fixture
-    def publish(self) -> Publish:
-        """What sets a value as the host does; the vendor's test has it."""
-        raise NotImplementedError(
-            f"{type(self).__name__} needs a fixture `publish`: a function of a path and bytes that sets a value as the "
-            "host does"
-        )
-
     @pytest.fixture(autouse=True)
     def _closed_in_the_end(self, store: Store) -> Iterator[None]:
         yield
