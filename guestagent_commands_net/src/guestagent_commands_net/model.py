@@ -1,6 +1,6 @@
 """What a network is to be like: values that every reader produces and every backend renders.
 
-A value that exists is valid: each class checks what it is made of and raises
+A value that exists is valid: each class checks what it is made of, and raises
 :class:`~guestagent_commands_net.checks.NetworkValueError`, so that renderers cannot meet bad data. Two values are equal
 if they mean the same network.
 """

@@ -65,7 +65,11 @@ class SectionsFile:
         for number, line in enumerate(text.splitlines(keepends=True), 1):
             content = line.strip()
             if content.startswith("[") and content.endswith("]"):
-                self.sections.append(Section(content[1:-1]))
+                # Comments right above a header are about what it begins.
+                above: list[str] = []
+                while self.sections[-1].lines and self.sections[-1].lines[-1].strip()[:1] in ("#", ";"):
+                    above.insert(0, self.sections[-1].lines.pop())
+                self.sections.append(Section(content[1:-1], above))
             elif content and content[0] not in "#;" and "=" not in content:
                 raise CommandError(f"{path}:{number}: {content[:60]!r} is neither a section nor a setting")
             self.sections[-1].lines.append(line)

@@ -1,0 +1,31 @@
+"""resetnetwork with the tools of other distributions: the same tests as those of the first three."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from tests.net.scenarios import Guest, Tool
+from tests.net.test_tools import (  # noqa: F401  # collected here, for the tools of this file
+    test_interfaces_come_and_go_and_the_others_are_not_touched,
+    test_one_interface_is_configured_changed_and_left_alone,
+    test_what_the_tool_accepts_and_does_not_apply_is_found_out_and_put_back,
+)
+
+pytestmark = pytest.mark.real
+
+NETWORKD = Tool(
+    "networkd",
+    True,
+    {"/etc/systemd/network/80-dhcp.network": "[Match]\nName=en*\n\n[Network]\nDHCP=yes\n"},
+    "systemctl stop NetworkManager; systemctl mask NetworkManager; systemctl enable --now systemd-networkd",
+    "/etc/systemd/network",
+    liars=("/usr/bin/networkctl",),
+)
+TOOLS = (NETWORKD,)
+
+
+@pytest.fixture(params=TOOLS, ids=[tool.name for tool in TOOLS])
+def guest(request: pytest.FixtureRequest) -> Iterator[Guest]:
+    with Guest(request.param) as made:
+        yield made
