@@ -22,7 +22,15 @@ NETWORKD = Tool(
     "/etc/systemd/network",
     liars=("/usr/bin/networkctl",),
 )
-TOOLS = (NETWORKD,)
+IFUPDOWN_NG = Tool(
+    "ifupdown-ng",
+    False,
+    {"/etc/network/interfaces": "# by hand\nauto lo\niface lo inet loopback\n"},
+    "for name in ifup ifdown ifquery; do ln -sf ifupdown-ng /usr/sbin/$name; done; ifup -a",
+    "/etc/network",
+    liars=("/usr/sbin/ifup",),
+)
+TOOLS = (NETWORKD, IFUPDOWN_NG)
 
 
 @pytest.fixture(params=TOOLS, ids=[tool.name for tool in TOOLS])

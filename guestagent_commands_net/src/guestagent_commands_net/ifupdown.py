@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from guestagent_core.errors import CommandError
 
 from .backends import Claim, Evidence, FileChange, Plan, Snapshot, Step, Steps
+from .ifupdown_dialects import DEBIAN
 from .ifupdown_file import InterfacesFile, base_name, included
 from .ifupdown_form import FAMILIES, is_known, read_stanzas, write_stanzas
 from .model import VERSIONS, Change, Interface, merge
-from .reading import find_files, program, read_file
+from .reading import find_files, read_file, target_of
 
 if TYPE_CHECKING:
     from guestagent_core import Context
@@ -47,14 +48,17 @@ class Ifupdown:
     name = "ifupdown"
     priority = 60
     writes_resolv_conf = False
+    dialect = DEBIAN
+    """What the program wants otherwise than others."""
     state = _STATE
     """The file in which the tool remembers what it has brought up."""
-    programs = ("ifup",)
-    """What has to be installed for the tool to be in use."""
+    program = "ifup"
+    """What ``ifup`` is in the end: others have links of that name."""
+    described = "ifupdown"
 
     def probe(self, context: Context, nics: Sequence[Nic]) -> Mapping[str, Evidence]:
         """Returns what ifupdown has brought up, what its files name, and what it would bring up."""
-        if read_file(context, _MAIN) is None or program(context, *self.programs) is None:
+        if read_file(context, _MAIN) is None or target_of(context, "ifup") != self.program:
             return {}
         snapshot = self.gather(context, nics)
         files = self.parse(snapshot.files)
@@ -63,7 +67,7 @@ class Ifupdown:
         for nic in nics:
             where = next((file.path for file in files.values() if file.stanzas(nic.name)), None)
             if where is None:
-                found[nic.name] = Evidence(Claim.COULD, f"{_MAIN} is there")
+                found[nic.name] = Evidence(Claim.COULD, f"{self.described} is installed, and {_MAIN} is there")
             elif nic.name in up:
                 found[nic.name] = Evidence(Claim.MANAGES, f"{where} names it, and {self.state} has it as brought up")
             else:
@@ -119,7 +123,7 @@ class Ifupdown:
         if not stanzas:
             return None
         try:
-            return read_stanzas(name, stanzas)
+            return read_stanzas(name, stanzas, self.dialect)
         except ValueError as error:
             where = ", ".join(path for path, file in files.items() if file.stanzas(name))
             raise CommandError(f"{where}: the stanza of {name}: {error}") from None
@@ -175,7 +179,7 @@ class Ifupdown:
             place = home.blocks.index(home.stanzas(name)[-1]) + 1
         if starter is None and not any(file.started(name) for file in files.values()):
             starter = "auto"
-        home.insert(place, write_stanzas(interface, about, kept, starter=starter, alone=not rest))
+        home.insert(place, write_stanzas(interface, about, kept, starter=starter, alone=not rest, dialect=self.dialect))
 
     def _take(
         self, files: Mapping[str, InterfacesFile], name: str, replaced: Sequence[Block], *, starters: Starters

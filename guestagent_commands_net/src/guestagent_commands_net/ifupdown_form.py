@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from .bonds import MODES, kernel_option
 from .checks import NetworkValueError
 from .ifupdown_commands import read_command, route_commands
+from .ifupdown_dialects import DEBIAN, Dialect
 from .model import Bond, Dns, Interface, Route, Vlan
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ FAMILIES = {4: "inet", 6: "inet6"}
 """The families of stanzas by the version of IP."""
 
 _INDENT = "    "
+_ROUTER = "ipv6-ra"  # ifupdown-ng's executor for router advertisements
 _METHODS = ("static", "dhcp", "auto", "manual")
 _KNOWN = frozenset({
     "accept_ra", "address", "autoconf", "broadcast", "dns-nameserver", "dns-nameservers", "dns-search", "gateway",
@@ -34,10 +36,11 @@ def is_known(option: Option, interface: str) -> bool:
     """Returns whether ``option`` is one that :func:`write_stanzas` writes; all others are somebody's own."""
     if option.key in _COMMANDS:
         return read_command(option.value, interface) is not None
-    return option.key in _KNOWN or option.key.startswith(("bond-", "bond_"))
+    executor = option.key == "use" and option.value == _ROUTER
+    return executor or option.key in _KNOWN or option.key.startswith(("bond-", "bond_"))
 
 
-def read_stanzas(name: str, stanzas: Sequence[Block]) -> Interface | None:
+def read_stanzas(name: str, stanzas: Sequence[Block], dialect: Dialect = DEBIAN) -> Interface | None:
     """Returns the interface that ``stanzas`` configure; None if they do it in a way that the model has not.
 
     :raises NetworkValueError: a value is wrong.
@@ -63,7 +66,7 @@ def read_stanzas(name: str, stanzas: Sequence[Block]) -> Interface | None:
         elif "accept_ra" in values and version == 6:
             accept_ra = values["accept_ra"] != "0"
         if stanza.method == "static":
-            found, gateway = _static(version, values)
+            found, gateway = _static(version, stanza.options)
             addresses += found
             gateways += gateway
         for option in stanza.options:
@@ -76,6 +79,8 @@ def read_stanzas(name: str, stanzas: Sequence[Block]) -> Interface | None:
                 servers += [ip_address(word) for word in option.value.split()]
             elif option.key == "dns-search":
                 search += option.value.split()
+            elif option.key == "use" and option.value == _ROUTER:
+                accept_ra = True
             elif option.key == "mtu":
                 mtu = int(option.value)
             elif option.key.startswith(("bond", "vlan")):
@@ -83,7 +88,7 @@ def read_stanzas(name: str, stanzas: Sequence[Block]) -> Interface | None:
     return Interface(
         name,
         addresses=tuple(addresses),
-        routes=_merged(gateways, routes, addresses),
+        routes=_merged(gateways, routes, addresses if dialect.gateway_on_link else None),
         dns=Dns(tuple(servers), tuple(search)),
         mtu=mtu,
         dhcp4=4 in dhcp,
@@ -93,26 +98,30 @@ def read_stanzas(name: str, stanzas: Sequence[Block]) -> Interface | None:
     )
 
 
-def _static(version: int, values: dict[str, str]) -> tuple[list[IPInterface], list[Route]]:
-    text = values.get("address")
-    if text is None:
-        return [], []
-    if "/" not in text:
-        text += "/" + values.get("netmask", "32" if version == 4 else "64")
-    gateway = values.get("gateway")
+def _static(version: int, options: Sequence[Option]) -> tuple[list[IPInterface], list[Route]]:
+    values = {option.key: option.value for option in options}
+    mask = values.get("netmask", "32" if version == 4 else "64")
+    texts = [option.value for option in options if option.key == "address"]
+    addresses = [ip_interface(text if "/" in text else f"{text}/{mask}") for text in texts]
+    gateway, metric = values.get("gateway"), values.get("metric")
     if gateway is None:
-        return [ip_interface(text)], []
-    metric = values.get("metric")
+        return addresses, []
     everywhere = ip_network("0.0.0.0/0" if version == 4 else "::/0")
-    route = Route(everywhere, ip_address(gateway), int(metric) if metric else None)
-    return [ip_interface(text)], [route]
+    return addresses, [Route(everywhere, ip_address(gateway), int(metric) if metric else None)]
 
 
-def _merged(gateways: Iterable[Route], routes: Iterable[Route], addresses: Sequence[IPInterface]) -> tuple[Route, ...]:
-    """Ifupdown takes every ``gateway`` for one on the link; the model says so only where that is not plain."""
+def _merged(
+    gateways: Iterable[Route], routes: Iterable[Route], addresses: Sequence[IPInterface] | None
+) -> tuple[Route, ...]:
+    """Takes every ``gateway`` for one on the link, if ``addresses`` are given; the model says so only where that is not
+    plain.
+    """
     found: dict[tuple[object, int | None], Route] = {}
     for route in gateways:
-        found.setdefault((route.destination, route.metric), replace(route, on_link=_on_link_needed(route, addresses)))
+        found.setdefault(
+            (route.destination, route.metric),
+            replace(route, on_link=_on_link_needed(route, addresses or ())) if addresses is not None else route,
+        )
     for route in routes:
         found.setdefault((route.destination, route.metric), route)
     return tuple(found.values())
@@ -147,6 +156,7 @@ def write_stanzas(
     *,
     starter: str | None,
     alone: bool = True,
+    dialect: Dialect = DEBIAN,
 ) -> str:
     """Returns the stanzas of ``interface``.
 
@@ -154,56 +164,34 @@ def write_stanzas(
     :param kept: options of somebody else's, by the family of the stanza that they belong to.
     :param starter: the keyword of the line that has it brought up; None: there is such a line already.
     :param alone: whether there are no stanzas but these, so that there has to be one.
+    :raises NetworkValueError: the program has no way to say it.
     """
     stanzas: list[tuple[str, list[str]]] = []
     for version in sorted(versions):
-        stanzas += _family(interface, version, [line.lines for line in kept.get(FAMILIES[version], ())])
+        stanzas += _family(interface, version, dialect, [line.lines for line in kept.get(FAMILIES[version], ())])
     rest = [line.lines for family, lines in kept.items() if family not in FAMILIES.values() for line in lines]
     if not stanzas and (alone or rest):
         stanzas.append((f"iface {interface.name} inet manual\n", []))
     if stanzas:
-        stanzas[0][1][0:0] = _lines(_link(interface) + _mtu(interface, stanzas[0][0]))
+        stanzas[0][1][0:0] = _lines(_link(interface, dialect) + _mtu(interface, stanzas[0][0], dialect))
         stanzas[0][1].extend(rest)
-    for header, options in stanzas:
-        del header
+    for _, options in stanzas if dialect.dns_in_each else stanzas[:1]:
         options.extend(_lines(_dns(interface.dns)))
     text = f"# Label {interface.label}\n" if interface.label else ""
     text += f"{starter} {interface.name}\n" if starter and stanzas else ""
     return text + "".join(header + "".join(options) for header, options in stanzas)
 
 
-def _family(interface: Interface, version: int, kept: list[str]) -> list[tuple[str, list[str]]]:
+def _family(interface: Interface, version: int, dialect: Dialect, kept: list[str]) -> list[tuple[str, list[str]]]:
     family = f"iface {interface.name} {FAMILIES[version]}"
-    addresses = interface.addresses_of(version)
-    stanzas: list[tuple[str, list[str]]] = []
-    router: list[str] = []
-    if version == 6 and interface.accept_ra is not None:
-        router.append(f"accept_ra {int(interface.accept_ra)}")
-    if interface.dhcp(version):
-        stanzas.append((f"{family} dhcp\n", _lines(router)))
-    elif router and not addresses:
-        stanzas.append((f"{family} auto\n", _lines([] if interface.accept_ra else router)))
-    elif router:
-        router += ["autoconf 1"] if interface.accept_ra else []
-    gateway = next(
-        (
-            route
-            for route in interface.routes_of(version)
-            if route.is_default
-            and route.gateway is not None
-            and route.mtu is None
-            and route.on_link == _on_link_needed(route, interface.addresses)
-        ),
-        None,
-    )
-    for index, address in enumerate(addresses):
-        options = [f"address {address}"]
-        if index == 0:
-            if gateway is not None:
-                options.append(f"gateway {gateway.gateway}")
-                options += [] if gateway.metric is None else [f"metric {gateway.metric}"]
-            options += router if not interface.dhcp(version) else []
-        stanzas.append((f"{family} static\n", _lines(options)))
+    addresses = list(interface.addresses_of(version))
+    stanzas, router = _automatic(interface, version, dialect, family)
+    gateway = next((route for route in interface.routes_of(version) if _is_gateway(route, interface, dialect)), None)
+    if stanzas and addresses and dialect.further == "command":
+        gateway = None  # one stanza for each family: there is none to put it into
+        stanzas[0][1].extend(_lines(_address_commands(interface, addresses)))
+    elif addresses:
+        stanzas += _static_stanzas(interface, addresses, gateway, router, family, dialect)
     routes = [route for route in interface.routes_of(version) if not (addresses and route is gateway)]
     if (routes or kept) and not stanzas:
         stanzas.append((f"{family} manual\n", []))
@@ -216,27 +204,91 @@ def _family(interface: Interface, version: int, kept: list[str]) -> list[tuple[s
     return stanzas
 
 
+def _automatic(
+    interface: Interface, version: int, dialect: Dialect, family: str
+) -> tuple[list[tuple[str, list[str]]], list[str]]:
+    """The stanza by which addresses come from others, and what a static one has to say about routers."""
+    router: list[str] = []
+    accept_ra = interface.accept_ra if version == 6 else None
+    if accept_ra is not None:
+        if dialect.router == "none" or (dialect.router == "executor" and not accept_ra):
+            raise NetworkValueError(f"{interface.name}: there is no way here to listen to routers, or not to")
+        router.append(f"accept_ra {int(accept_ra)}" if dialect.router == "option" else f"use {_ROUTER}")
+    if interface.dhcp(version):
+        if version == 6 and not dialect.dhcp6:
+            raise NetworkValueError(f"{interface.name}: there is no DHCPv6 here")
+        return [(f"{family} dhcp\n", _lines(router))], []
+    if router and not interface.addresses_of(version):
+        return [(f"{family} auto\n", _lines([] if accept_ra else router))], []
+    return [], [*router, "autoconf 1"] if router and accept_ra and dialect.router == "option" else router
+
+
+def _static_stanzas(
+    interface: Interface,
+    addresses: Sequence[IPInterface],
+    gateway: Route | None,
+    router: Sequence[str],
+    family: str,
+    dialect: Dialect,
+) -> list[tuple[str, list[str]]]:
+    first = addresses[0]
+    options = [f"address {first.ip}", f"netmask {_mask(first)}"] if dialect.netmask else [f"address {first}"]
+    if dialect.further == "line":
+        options += [f"address {address}" for address in addresses[1:]]
+    if gateway is not None:
+        options.append(f"gateway {gateway.gateway}")
+        options += [] if gateway.metric is None else [f"metric {gateway.metric}"]
+    options += router
+    if dialect.further == "command":
+        options += _address_commands(interface, addresses[1:])
+    stanzas = [(f"{family} static\n", _lines(options))]
+    if dialect.further == "stanza":
+        stanzas += [(f"{family} static\n", _lines([f"address {address}"])) for address in addresses[1:]]
+    return stanzas
+
+
+def _mask(address: IPInterface) -> str:
+    return str(address.netmask) if address.version == 4 else str(address.network.prefixlen)
+
+
+def _address_commands(interface: Interface, addresses: Iterable[IPInterface]) -> list[str]:
+    lines = []
+    for address in addresses:
+        lines.append(f"post-up ip -{address.version} addr add {address} dev {interface.name}")
+        lines.append(f"pre-down ip -{address.version} addr del {address} dev {interface.name} || true")
+    return lines
+
+
+def _is_gateway(route: Route, interface: Interface, dialect: Dialect) -> bool:
+    """Whether ``gateway`` says it."""
+    plain = route.is_default and route.gateway is not None and route.mtu is None
+    if dialect.gateway_on_link:
+        reached = route.on_link == _on_link_needed(route, interface.addresses)
+    else:
+        reached = not route.on_link
+    return plain and reached and (dialect.gateway_metric or route.metric is None)
+
+
 def _dns(dns: Dns) -> list[str]:
-    """In every stanza: each hands its own to resolvconf, and undoes what the one before it of its family has said."""
     lines = [f"dns-nameservers {' '.join(str(server) for server in dns.servers)}"] if dns.servers else []
     return lines + ([f"dns-search {' '.join(dns.search)}"] if dns.search else [])
 
 
-def _mtu(interface: Interface, header: str) -> list[str]:
+def _mtu(interface: Interface, header: str, dialect: Dialect) -> list[str]:
     if interface.mtu is None:
         return []
-    if header.split()[2:] in (["inet", "static"], ["inet", "manual"]):
+    if " ".join(header.split()[2:]) in dialect.mtu:
         return [f"mtu {interface.mtu}"]
     return [f"pre-up ip link set dev {interface.name} mtu {interface.mtu}"]  # these methods have no option for it
 
 
-def _link(interface: Interface) -> list[str]:
+def _link(interface: Interface, dialect: Dialect) -> list[str]:
     link = interface.link
     if isinstance(link, Vlan):
         return [f"vlan-raw-device {link.parent}", f"vlan-id {link.id}"]
     if isinstance(link, Bond):
         options = [f"bond-{key.replace('_', '-')} {value.replace(',', ' ')}" for key, value in link.options]
-        return [f"bond-slaves {' '.join(link.members)}", f"bond-mode {link.mode}", *options]
+        return [f"{dialect.members} {' '.join(link.members)}", f"bond-mode {link.mode}", *options]
     return []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .backends import FileState
@@ -12,7 +13,7 @@ from .backends import FileState
 if TYPE_CHECKING:
     from guestagent_core import Context
 
-__all__ = ("find_files", "program", "read_file", "read_text")
+__all__ = ("find_files", "program", "read_file", "read_text", "target_of")
 
 _LARGEST = 4 << 20  # bytes; no file that configures a network is larger
 _FOLDERS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
@@ -77,4 +78,18 @@ def program(context: Context, *names: str) -> str | None:
             place = context.path(f"{folder}/{name}")
             if place.is_file() and os.access(place, os.X_OK):
                 return name
+    return None
+
+
+def target_of(context: Context, name: str) -> str | None:
+    """Returns what the program ``name`` is in the end, such as ``busybox``, without its folder.
+
+    None: there is no such program.
+    """
+    for folder in _FOLDERS:
+        place = context.path(f"{folder}/{name}")
+        if context.root == Path("/"):
+            place = place.resolve()
+        if place.is_file() and os.access(place, os.X_OK):
+            return place.name
     return None
