@@ -107,7 +107,7 @@ def test_a_change_is_made(machine: lab.Machine) -> None:
 
 def test_what_the_tools_checker_refuses_changes_nothing(machine: lab.Machine) -> None:
     made = record(10, 20)
-    wrong = replace(made.files[0], after=b"iface eth0 inet statik\n")
+    wrong = made.files[0]._replace(after=b"iface eth0 inet statik\n")
     begin(machine, replace(made, files=(wrong,)))
     with lab.Deletions(machine, "eth0") as deleted:
         work(machine)
@@ -168,7 +168,7 @@ def test_when_the_tool_fails_on_the_way_back_too_netlink_rescues(machine: lab.Ma
     fails = (Step(("false",), "eth0"),)
     plan = Plan(Steps(made.plan.apply.before, fails), Steps(fails, fails))
     machine.run("ip", "route", "add", "10.200.0.0/24", "via", "10.9.0.1", "metric", "7", check=True)
-    kept = replace(expected(10), routes=(*expected(10).routes, ExpectedRoute("10.200.0.0/24", "10.9.0.1", 7)))
+    kept = expected(10)._replace(routes=(*expected(10).routes, ExpectedRoute("10.200.0.0/24", "10.9.0.1", 7)))
     begin(machine, replace(made, plan=plan, snapshot=(kept,)))
     # The way back is short here: nothing but netlink will do it.
     work(machine)
@@ -182,7 +182,7 @@ def test_when_the_tool_fails_on_the_way_back_too_netlink_rescues(machine: lab.Ma
 def test_an_address_that_somebody_else_has_is_an_error_of_its_own(machine: lab.Machine) -> None:
     machine.run(*machine.far, "ip", "addr", "add", "fd09::20/64", "dev", "br0", "nodad", check=True)
     made = record(10, 20)
-    file = replace(made.files[0], after=configured(20).replace("dad-attempts 0", "dad-attempts 60").encode())
+    file = made.files[0]._replace(after=configured(20).replace("dad-attempts 0", "dad-attempts 60").encode())
     begin(machine, replace(made, files=(file,)))
     work(machine)
     ended = outcome(machine)

@@ -109,7 +109,7 @@ def test_an_interface_that_is_not_there_is_one_but_not_if_it_was_to_be_removed()
 
 
 def test_a_metric_counts_only_if_it_is_wanted() -> None:
-    wanted = replace(WANTED, routes=(*WANTED.routes, ExpectedRoute("10.0.0.0/8", "192.0.2.9", 50)))
+    wanted = WANTED._replace(routes=(*WANTED.routes, ExpectedRoute("10.0.0.0/8", "192.0.2.9", 50)))
     assert found(with_routes(route("10.0.0.0/8", "192.0.2.9", metric=50)), wanted) == []
     assert "is missing" in found(with_routes(route("10.0.0.0/8", "192.0.2.9", metric=60)), wanted)[0]
 

@@ -102,7 +102,8 @@ def in_words(outcome: Outcome) -> str:
     """Returns what a host is told of a change that did not succeed."""
     now = _WHAT_IS_NOW.get(outcome.result, outcome.result)
     left = f" ({'; '.join(outcome.left)})" if outcome.left else ""
-    return f"The network was not changed: {outcome.step}: {outcome.error}. Now {now}{left}"
+    error = outcome.error.rstrip(".")
+    return f"The network was not changed: {outcome.step}: {error}. Now {now}{left}"
 
 
 @contextmanager

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from .model import Interface
@@ -17,8 +16,7 @@ SET_BY_SOMEBODY = frozenset((0, 3, 4))
 router (9), a lease (16) nor a routing daemon."""
 
 
-@dataclass(frozen=True, slots=True)
-class ExpectedRoute:
+class ExpectedRoute(NamedTuple):
     """A route, as text."""
 
     destination: str
@@ -31,8 +29,7 @@ class ExpectedRoute:
         return destination + (f" via {self.gateway}" if self.gateway else "")
 
 
-@dataclass(frozen=True, slots=True)
-class Expectation:
+class Expectation(NamedTuple):
     """What one interface is to have: nothing that is missing, and nothing more."""
 
     interface: str
@@ -50,7 +47,7 @@ class Expectation:
 
     def to_json(self) -> dict[str, Any]:
         """Returns it as what JSON knows."""
-        return asdict(self)
+        return {**self._asdict(), "routes": [route._asdict() for route in self.routes]}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Expectation:

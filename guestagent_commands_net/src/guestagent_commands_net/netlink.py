@@ -15,6 +15,7 @@ import struct
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 __all__ = ("Changes", "KernelAddress", "KernelLink", "KernelRoute", "KernelState", "read_state")
 
@@ -26,7 +27,7 @@ _LINK, _ADDRESS, _ROUTE = (16, 18), (20, 22), (24, 26)  # what an answer is, wha
 _BODIES = {16: 16, 20: 8, 24: 12}  # bytes of the fixed part, by the type of the answer
 _GROUPS = 0x1 | 0x10 | 0x100 | 0x40 | 0x400  # RTMGRP_LINK, IPV4_IFADDR, IPV6_IFADDR, IPV4_ROUTE, IPV6_ROUTE
 _ALIGN = 4
-_RECEIVE = 1 << 18  # bytes; more than the kernel puts into one message of a dump
+_RECEIVE = 1 << 15  # bytes; the kernel makes the parts of a dump no larger than that
 _TURNS = 20  # dumps that a change interrupted, before that is an error
 
 # linux/if_link.h, linux/if_addr.h, linux/rtnetlink.h: attributes
@@ -44,8 +45,7 @@ _ETHERNET = 1  # ARPHRD_ETHER
 _UNICAST, _MAIN = 1, 254
 
 
-@dataclass(frozen=True, slots=True)
-class KernelAddress:
+class KernelAddress(NamedTuple):
     """An address that a link has."""
 
     interface: ipaddress.IPv4Interface | ipaddress.IPv6Interface
@@ -69,8 +69,7 @@ class KernelAddress:
         return bool(self.flags & _PERMANENT) and not self.flags & _MANAGED_TEMPORARY and self.scope != 253
 
 
-@dataclass(frozen=True, slots=True)
-class KernelRoute:
+class KernelRoute(NamedTuple):
     """A unicast route of the main table."""
 
     destination: ipaddress.IPv4Network | ipaddress.IPv6Network

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -29,7 +28,7 @@ _FOLDERS = (_FOLDER, "/run/NetworkManager/system-connections", "/usr/lib/Network
 _TYPES = (*ETHERNET, "bond", "vlan")
 _MODE = 0o600  # NetworkManager takes no file that others can read, and drops the connection that it was for
 _PRIORITY = "999"  # the highest: before every profile that is for any card
-_NAMES = uuid.UUID("6f8d5a4e-1c0b-4a52-9e6f-2b7a1f3c9d10")  # what the UUIDs of our profiles are made with
+_NAMES = "6f8d5a4e-1c0b-4a52-9e6f-2b7a1f3c9d10"  # what the UUIDs of our profiles are made with
 _NETPLAN = "netplan-"  # how netplan names the profiles that it writes
 
 
@@ -290,13 +289,15 @@ class _Profiles:
 
     def new(self, name: str, label: str | None = None, text: str = "") -> SectionsFile:
         """A profile of our own; with a ``text``, like one that is in a folder of others."""
+        import uuid  # only where there is a new one: every agent that is asked would have it in memory else
+
         mac = next((nic.mac for nic in self.nics if nic.name == name), "")
         profile = SectionsFile(f"{_FOLDER}/guestagent-{name}.nmconnection", text)
         if label and not text:
             profile.sections[0].lines.append(f"# Label {label}\n")
         settings = {
             "id": f"guestagent-{name}",
-            "uuid": str(uuid.uuid5(_NAMES, f"{name} {mac}")),
+            "uuid": str(uuid.uuid5(uuid.UUID(_NAMES), f"{name} {mac}")),
             "type": ETHERNET[0],
             "interface-name": name,
             "autoconnect-priority": _PRIORITY,

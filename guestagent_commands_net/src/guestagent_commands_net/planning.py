@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,10 +16,9 @@ from .hostname import HOSTNAME
 from .netlink import KernelState, read_state
 from .nics import local_nics
 from .owners import assign, complete, installed_backends
-from .record import Record
+from .record import Record, boot_id
 from .staging import entry_for
 from .verify import Difference, differences
-from .worker import boot_id
 
 if TYPE_CHECKING:
     from guestagent_core import Context
@@ -96,7 +95,7 @@ def plan(
         return Planned(change, None, owners)
     affected = [name for name in change.names if name in kernel]
     record = Record(
-        id=secrets.token_hex(8),
+        id=os.urandom(8).hex(),
         root=str(context.root),
         boot_id=boot_id(),
         until=until,

@@ -19,12 +19,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .backends import Plan, Step, Steps
 from .expectations import Expectation
 
-__all__ = ("COMMITTED", "FileEntry", "Folder", "Outcome", "Record", "write_file")
+__all__ = ("COMMITTED", "FileEntry", "Folder", "Outcome", "Record", "boot_id", "write_file")
 
 COMMITTED = "committed"
 """The step after which there is no way back, and before which there is one."""
@@ -32,8 +32,7 @@ _FORMAT = 1
 _PHASES = ("before", "after", "harder")
 
 
-@dataclass(frozen=True, slots=True)
-class FileEntry:
+class FileEntry(NamedTuple):
     """A file that changes: what was there, and what is to be."""
 
     path: str
@@ -114,8 +113,7 @@ class Record:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How a transaction ended."""
 
     id: str
@@ -133,7 +131,7 @@ class Outcome:
 
     def to_json(self) -> dict[str, Any]:
         """Returns it as what JSON knows."""
-        return {key: getattr(self, key) for key in self.__slots__}
+        return self._asdict()
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Outcome:
@@ -226,6 +224,12 @@ class Folder:
             return Outcome.from_json(json.loads(self.last_path.read_bytes()))
         except (FileNotFoundError, ValueError, TypeError):
             return None
+
+
+def boot_id() -> str:
+    """Returns what tells this start of the machine from others."""
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from ipaddress import ip_network
+from typing import NamedTuple
 
 from .expectations import SET_BY_SOMEBODY, Expectation, ExpectedRoute
 from .netlink import Changes, KernelLink, KernelState, read_state
@@ -15,8 +15,7 @@ __all__ = ("Difference", "differences", "wait_until_as_expected")
 _SETTLE = 0.01  # seconds; changes come in bursts, and reading takes its time
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(NamedTuple):
     """Something about an interface that is not as expected."""
 
     interface: str

@@ -17,18 +17,12 @@ from pathlib import Path
 from guestagent_core import Context
 
 from .deadman import arm
-from .record import Folder, Outcome, Record
+from .record import Folder, Outcome, Record, boot_id
 from .transaction import Transaction, recover
 
-__all__ = ("boot_id", "main", "work")
+__all__ = ("main", "work")
 
 _TIME_TO_GO_BACK = 5.0  # seconds after its time is up in which the worker itself may begin to go back
-
-
-def boot_id() -> str:
-    """Returns what tells this start of the machine from others."""
-    with open("/proc/sys/kernel/random/boot_id") as file:
-        return file.read().strip()
 
 
 def work(folder: Folder, *, recovering: bool, enter: Callable[[str], None] | None = None) -> Outcome | None:

@@ -10,7 +10,7 @@ from guestagent_commands_net.checks import NetworkValueError, check_hostname
 from guestagent_commands_net.model import Change
 from guestagent_core.errors import CommandError
 
-from . import ansible, cloud_init, family, openstack, xenserver
+from . import xenserver
 
 if TYPE_CHECKING:
     from guestagent_commands_net.model import Nic
@@ -48,6 +48,8 @@ def read_store(store: Store, nics: Sequence[Nic], *, allow_none: bool = False) -
         for number in store.list(_FOLDERS)
     }
     if any(folders.values()):
+        from . import ansible
+
         return ansible.read_folders(folders, nics, hostname=hostname)
     if allow_none:
         return Change(hostname=hostname)
@@ -70,6 +72,8 @@ def read_value(value: Any, nics: Sequence[Nic], *, hostname: str | None = None) 
     :raises NoRecordError: it has no record of an interface.
     :raises NetworkValueError: it is none of the known forms, or a record is wrong.
     """
+    from . import cloud_init, family, openstack  # an agent of hosts that publish in the store never needs them
+
     value = _decoded(value)
     if isinstance(value, Mapping):
         hostname = _hostname(value.get("hostname")) or hostname
