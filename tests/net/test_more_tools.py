@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from tests.net import lab
 from tests.net.scenarios import Guest, Tool
 from tests.net.test_tools import (  # noqa: F401  # collected here, for the tools of this file
     test_interfaces_come_and_go_and_the_others_are_not_touched,
@@ -30,7 +33,20 @@ IFUPDOWN_NG = Tool(
     "/etc/network",
     liars=("/usr/sbin/ifup",),
 )
-TOOLS = (NETWORKD, IFUPDOWN_NG)
+NETCTL = Tool(
+    "netctl",
+    True,
+    {"/etc/netctl/home": "# by hand\nInterface=eth7\nConnection=ethernet\nIP=dhcp\n"},
+    # To enable a profile means to bind it to a device of udev, which cannot run here: it would be stopped at once.
+    "systemctl stop NetworkManager; systemctl mask NetworkManager; mv /usr/bin/netctl /usr/bin/netctl-itself;"
+    """ printf '#!/bin/sh\n[ $1 = reenable ] || exec netctl-itself "$@"\n' > /usr/bin/netctl;"""
+    " chmod +x /usr/bin/netctl",
+    "/etc/netctl",
+    liars=("/usr/bin/netctl",),
+)
+_ROOT = os.environ.get(lab.ROOT_VARIABLE, "/nowhere")
+# Debian has no netctl any more: it is tried where somebody has put it into the lab.
+TOOLS = (NETWORKD, IFUPDOWN_NG, *((NETCTL,) if Path(_ROOT, "usr/bin/netctl").exists() else ()))
 
 
 @pytest.fixture(params=TOOLS, ids=[tool.name for tool in TOOLS])

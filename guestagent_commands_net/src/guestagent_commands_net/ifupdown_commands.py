@@ -11,7 +11,7 @@ from .model import Route
 if TYPE_CHECKING:
     from .model import IPInterface
 
-__all__ = ("Said", "read_command", "route_commands")
+__all__ = ("Said", "read_command", "route_commands", "route_words")
 
 _END = re.compile(r"\s*(?:[12]?>\s*/dev/null|2>&1|\|\|\s*(?:true|:))\s*\Z")
 _DIGITS = re.compile(r"\d+\Z")
@@ -25,22 +25,28 @@ class Said(NamedTuple):
     mtu: int | None = None
 
 
-def route_commands(route: Route, interface: str) -> tuple[str, str]:
-    """Returns the commands that make ``route`` and take it away."""
-    words = [f"ip -{route.version} route", "VERB", "default" if route.is_default else str(route.destination)]
+def route_words(route: Route) -> list[str]:
+    """Returns ``route`` as ``ip route add`` takes it, without the interface."""
+    words = ["default" if route.is_default else str(route.destination)]
     if route.gateway is not None:
         words += ["via", str(route.gateway)]
-    words += ["dev", interface]
     if route.metric is not None:
         words += ["metric", str(route.metric)]
     if route.mtu is not None:
         words += ["mtu", str(route.mtu)]
-    if route.on_link:
-        words.append("onlink")
-    command = " ".join(words)
+    return [*words, "onlink"] if route.on_link else words
+
+
+def route_commands(route: Route, interface: str) -> tuple[str, str]:
+    """Returns the commands that make ``route`` and take it away."""
+    words = route_words(route)
+    place = words.index("metric") if "metric" in words else words.index("mtu") if "mtu" in words else len(words)
+    place = min(place, words.index("onlink")) if "onlink" in words else place
+    words[place:place] = ["dev", interface]
     # What a router advertises may be there already, and has to give way.
     verb = "replace" if route.version == 6 else "add"
-    return f"{command.replace('VERB', verb)} || true", f"{command.replace('VERB', 'del')} || true"
+    made, gone = (f"ip -{route.version} route {each} {' '.join(words)} || true" for each in (verb, "del"))
+    return made, gone
 
 
 def read_command(command: str, interface: str) -> Said | None:

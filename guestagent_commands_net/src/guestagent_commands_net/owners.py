@@ -84,7 +84,10 @@ def assign(
     links = {interface.name: interface for interface in change.interfaces}
     shares: dict[str, list[str]] = {}
     for name in change.names:
-        owner = _owner(name, links, claims, backends)
+        try:
+            owner = _owner(name, links, claims, backends)
+        except CommandError as error:
+            raise CommandError(f"{error}{_dead_form(context)}") from None
         if owner is not None:
             shares.setdefault(owner, []).append(name)
     return [(owner, backends[owner], change.only(names)) for owner, names in shares.items()]
@@ -115,3 +118,12 @@ def _owner(
     busy = {backend for each in claims.values() for backend, e in each.items() if e.claim is Claim.MANAGES}
     held = [backend for backend, evidence in found.items() if evidence.claim == strongest]
     return min(held, key=lambda backend: (backend not in busy, backends[backend].priority, backend))
+
+
+def _dead_form(context: Context) -> str:
+    """What is said of a guest that is configured in a way that is not written any more."""
+    old = ("/etc/network.d", "netcfg's"), ("/etc/rc.d/network", "the old start scripts of Arch")
+    for path, whose in old:
+        if context.path(path).exists() and context.path("/etc/arch-release").exists():
+            return f". {path} is there, {whose}: that is not written here; move the guest to netctl or systemd-networkd"
+    return ""
