@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .launching import Launcher
     from .model import Change
 
-__all__ = ("TIMEOUT", "TIME_TO_GO_BACK", "apply_change", "in_words", "settle_interrupted")
+__all__ = ("TIMEOUT", "TIME_TO_GO_BACK", "apply_change", "deadline_in", "in_words", "settle_interrupted")
 
 TIMEOUT = 55.0  # seconds; hosts wait 60
 TIME_TO_GO_BACK = 20.0  # seconds of those, which the change may not use
