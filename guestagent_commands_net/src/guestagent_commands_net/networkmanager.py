@@ -26,6 +26,10 @@ __all__ = ("NetworkManager",)
 _FOLDER = "/etc/NetworkManager/system-connections"
 _FOLDERS = (_FOLDER, "/run/NetworkManager/system-connections", "/usr/lib/NetworkManager/system-connections")
 _TYPES = (*ETHERNET, "bond", "vlan")
+_ENABLED = (
+    "/etc/systemd/system/multi-user.target.wants/NetworkManager.service",
+    "/etc/runlevels/default/NetworkManager",
+)
 _MODE = 0o600  # NetworkManager takes no file that others can read, and drops the connection that it was for
 _PRIORITY = "999"  # the highest: before every profile that is for any card
 _NAMES = "6f8d5a4e-1c0b-4a52-9e6f-2b7a1f3c9d10"  # what the UUIDs of our profiles are made with
@@ -47,6 +51,8 @@ class NetworkManager:
         """Returns what NetworkManager has connected, what its files name, and what it would connect."""
         if program(context, "NetworkManager") is None or program(context, "nmcli") is None:
             return {}
+        if context.root != Path("/") and not any(context.path(path, follow=False).is_symlink() for path in _ENABLED):
+            return {}  # it is installed, and not started
         snapshot = self.gather(context, nics)
         if context.root == Path("/") and not snapshot.facts:
             return {}  # it is installed, and does not run
