@@ -91,9 +91,11 @@ def work(machine: lab.Machine, *arguments: str) -> None:
 
 
 def outcome(machine: lab.Machine) -> Outcome:
-    assert machine.run("ls", f"{STATE}/net").stdout.split() == ["last.json", "lock"], "nothing is left behind"
+    ended = Outcome.from_json(json.loads(machine.read(f"{STATE}/net/last.json")))
+    kept = ["last.json", "lock", *(["replaced.json"] if ended.result == "committed" else [])]
+    assert machine.run("ls", f"{STATE}/net").stdout.split() == kept, "nothing else is left behind"
     assert machine.run("sh", "-c", "ls -A /etc/network | grep guestagent").stdout == ""
-    return Outcome.from_json(json.loads(machine.read(f"{STATE}/net/last.json")))
+    return ended
 
 
 def test_a_change_is_made(machine: lab.Machine) -> None:
@@ -102,7 +104,7 @@ def test_a_change_is_made(machine: lab.Machine) -> None:
     assert outcome(machine).result == "committed"
     assert outcome(machine).names == ("eth0",)
     assert state_of(machine) == 20
-    assert machine.run("sh", "-c", "stat -c %a /var/lib/guestagent/net/*").stdout.split() == ["600", "644"]
+    assert machine.run("sh", "-c", f"stat -c %a {STATE}/net/*.json").stdout.split() == ["600", "600"]
 
 
 def test_what_the_tools_checker_refuses_changes_nothing(machine: lab.Machine) -> None:
