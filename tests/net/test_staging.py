@@ -44,6 +44,15 @@ def test_nothing_is_seen_before_the_swap_and_all_after_it(tmp_path: Path) -> Non
     assert stat.S_IMODE((tmp_path / "below/comes").stat().st_mode) == 0o600
 
 
+def test_many_files_change_like_few(tmp_path: Path) -> None:
+    made = [staging.entry_for(f"/{name}", tmp_path / f"{name}", b"new", 0o600) for name in range(20)]
+    staging.stage(made)
+    staging.swap(made)
+    assert content(tmp_path) == {f"{name}": b"new" for name in range(20)}
+    staging.restore(made)
+    assert content(tmp_path) == {}
+
+
 def test_what_was_staged_is_taken_away(tmp_path: Path) -> None:
     made = entries(tmp_path)
     staging.stage(made)

@@ -12,6 +12,7 @@ from .record import FileEntry
 
 __all__ = ("discard", "entry_for", "restore", "stage", "swap", "swapped")
 
+_MANY = 8  # files; more of them are flushed to the disk together, with all else: each alone costs as much
 _SUFFIX = ".guestagent-new"  # no tool takes a hidden file of this name for a configuration
 
 
@@ -40,9 +41,12 @@ def stage(entries: Iterable[FileEntry]) -> None:
 
     :raises OSError: there is no room, or the file system is read-only.
     """
-    for entry in entries:
-        if entry.after is not None:
-            _write_beside(entry, entry.after, entry.mode_after)
+    written = [entry for entry in entries if entry.after is not None]
+    many = len(written) > _MANY
+    for entry in written:
+        _write_beside(entry, entry.after or b"", entry.mode_after, flush=not many)
+    if many:
+        os.sync()
 
 
 def swap(entries: Iterable[FileEntry]) -> None:
@@ -107,7 +111,7 @@ def _beside(entry: FileEntry) -> str:
     return os.path.join(folder, f".{name}{_SUFFIX}")
 
 
-def _write_beside(entry: FileEntry, content: bytes, mode: int) -> None:
+def _write_beside(entry: FileEntry, content: bytes, mode: int, *, flush: bool = True) -> None:
     path = _beside(entry)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with suppress(FileNotFoundError):
@@ -120,7 +124,8 @@ def _write_beside(entry: FileEntry, content: bytes, mode: int) -> None:
             os.fchown(descriptor, *entry.owner)
         os.fchmod(descriptor, mode)
         _keep_labels(entry.place, descriptor)
-        os.fsync(descriptor)
+        if flush:
+            os.fsync(descriptor)
 
 
 def _keep_labels(source: str, descriptor: int) -> None:
