@@ -216,11 +216,23 @@ def owners(change: Change, *tools: Tool, named: str | None = None) -> dict[str, 
 
 
 def test_the_owner_now_decides_not_what_is_installed() -> None:
-    change = Change((Interface("eth0"), Interface("eth1"), Interface("eth2")), removed=("eth3", "tap0"))
-    first = Tool("first", 1, {"eth0": Claim.CONFIGURED, "eth1": Claim.COULD, "eth2": Claim.COULD, "eth3": Claim.COULD})
+    change = Change((Interface("eth0"), Interface("eth1"), Interface("eth2")), removed=("eth3", "eth4", "tap0"))
+    claims = {"eth0": Claim.CONFIGURED, "eth1": Claim.COULD, "eth2": Claim.COULD}
+    first = Tool("first", 1, {**claims, "eth3": Claim.CONFIGURED, "eth4": Claim.COULD})
     second = Tool("second", 2, {"eth0": Claim.MANAGES, "eth1": Claim.CONFIGURED, "eth2": Claim.COULD})
     assert owners(change, first, second) == {"second": ("eth0", "eth1", "eth2"), "first": ("eth3",)}
-    assert owners(change, first, second, named="first") == {"first": change.names}
+    # eth4 and tap0 are not configured by anybody: whatever is there, there is nothing to remove.
+    assert owners(change, first, second, named="first") == {"first": ("eth0", "eth1", "eth2", "eth3")}
+
+
+def test_a_part_of_a_bridge_gets_no_addresses() -> None:
+    tool = Tool("one", 1, {"eth0": Claim.MANAGES})
+    nics = (Nic("eth0", CARDS[0].mac, master="br0"),)
+    backends: dict[str, NetworkBackend] = {"one": tool}  # type: ignore[dict-item]
+    context = Context(root=Path("/nowhere"))
+    with pytest.raises(CommandError, match="eth0 is part of br0: addresses belong there"):
+        assign(Change((ETH0,)), backends, context, nics)
+    assert assign(Change((Interface("eth0"),)), backends, context, nics)
 
 
 def test_two_live_owners_are_an_error_that_names_both() -> None:

@@ -77,7 +77,7 @@ NETPLAN = {
 NM = {
     "/usr/sbin/NetworkManager": "",
     "/usr/bin/nmcli": "",
-    "/etc/systemd/system/multi-user.target.wants/NetworkManager.service": "-> /lib/systemd/system/NetworkManager.service",
+    "/etc/systemd/system/multi-user.target.wants/NetworkManager.service": "-> /lib/systemd/system/nm.service",
 }
 NETWORKD = {
     **SYSTEMD,

@@ -59,6 +59,8 @@ class Nic:
     """Whether it stands for a network card; false for bonds, bridges, VLANs, tunnels and the like."""
     vif: int | None = None
     """The number of the virtual interface by which a Xen host knows it."""
+    master: str | None = None
+    """The bridge or bond that it is part of."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ _FOLDERS = (_OWN, "/run/systemd/network", "/usr/local/lib/systemd/network", "/us
 _PREFIXES = ("10-guestagent-", "00-guestagent-", "0-guestagent-", "!guestagent-")  # the first that fits is seen is used
 _LINKS = "/run/systemd/netif/links"
 _NETPLAN = "/run/systemd/network/10-netplan-"
+_CONTAINERS = ("80-container-", "80-vm-", "80-namespace-")
 _ENABLED = (
     "/etc/systemd/system/multi-user.target.wants/systemd-networkd.service",
     "/etc/systemd/system/dbus-org.freedesktop.network1.service",
@@ -61,6 +62,8 @@ class Networkd:
             used = _network_file(context, nic.name) if live else ""
             own = files.of(nic.name)
             fitting = [each.path for each in files.networks() if files.fits(each, nic.name)]
+            if used.rpartition("/")[2].startswith(_CONTAINERS):
+                continue  # what containers and machines of this machine have
             if used.startswith(_NETPLAN) or (not live and fitting and fitting[0].startswith(_NETPLAN)):
                 continue
             if used:

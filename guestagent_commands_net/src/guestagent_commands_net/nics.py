@@ -43,6 +43,7 @@ def local_nics(context: Context) -> tuple[Nic, ...]:
                 link.up,
                 _is_card(link, by_index),
                 _vif(context, link.name) if on_xen else None,
+                by_index[link.master].name if link.master in by_index else None,
             )
             for link in links.values()
             if link.ethernet and link.mac and not link.loopback

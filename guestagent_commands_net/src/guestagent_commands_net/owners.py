@@ -70,17 +70,22 @@ def assign(
 ) -> list[tuple[str, NetworkBackend, Change]]:
     """Returns the part of ``change`` that each backend has to make.
 
+    What is to be removed and is not configured by anybody is nobody's part: there may be addresses on it all the same,
+    as on the interfaces of containers, and those are none of ours.
+
     :param named: the backend that the configuration names; it gets all of it.
-    :raises CommandError: nobody configures an interface, or two do; the text names them.
+    :raises CommandError: nobody configures an interface, or two do; the text names them. Or addresses are wanted on one
+        that is part of a bridge or a bond.
     """
+    _check_masters(change, nics)
     if named is not None:
         if named not in backends:
             known = ", ".join(backends) or "none"
             raise CommandError(f"Network backend {named!r} is not installed (installed: {known})")
-        return [(named, backends[named], replace(change, hostname=None))]
-    here = {nic.name for nic in nics}
-    others = tuple(Nic(name, "", physical=False) for name in change.names if name not in here)
-    claims = owners_of(backends, context, (*nics, *others))
+        claims = owners_of({named: backends[named]}, context, _with_others(change, nics))
+        gone = tuple(name for name in change.removed if _configured(claims.get(name, {})))
+        return [(named, backends[named], replace(change, hostname=None, removed=gone))]
+    claims = owners_of(backends, context, _with_others(change, nics))
     links = {interface.name: interface for interface in change.interfaces}
     shares: dict[str, list[str]] = {}
     for name in change.names:
@@ -110,14 +115,39 @@ def _owner(
         # Whoever has what it is made of.
         below = link.parent if isinstance(link, Vlan) else link.members[0]
         return _owner(below, wanted, claims, backends)
+    if name not in wanted and not _configured(found):
+        return None
     if strongest is None:
-        if name not in wanted:
-            return None  # nobody knows it: there is nothing to remove
         looked = ", ".join(backends) or "none is installed"
         raise CommandError(f"Nothing that configures {name} was found (network backends: {looked})")
     busy = {backend for each in claims.values() for backend, e in each.items() if e.claim is Claim.MANAGES}
     held = [backend for backend, evidence in found.items() if evidence.claim == strongest]
     return min(held, key=lambda backend: (backend not in busy, backends[backend].priority, backend))
+
+
+def _with_others(change: Change, nics: Sequence[Nic]) -> tuple[Nic, ...]:
+    """The cards, and what else the change names: bonds and VLANs, and cards that are gone."""
+    here = {nic.name for nic in nics}
+    return (*nics, *(Nic(name, "", physical=False) for name in change.names if name not in here))
+
+
+def _configured(found: Mapping[str, Evidence]) -> bool:
+    return any(evidence.claim is not Claim.COULD for evidence in found.values())
+
+
+def _check_masters(change: Change, nics: Sequence[Nic]) -> None:
+    """An address on a part of a bridge is one that nothing can be reached by: the bridge has to have it."""
+    masters = {nic.name: nic.master for nic in nics if nic.master is not None}
+    for interface in change.interfaces:
+        master = masters.get(interface.name)
+        if (
+            master is not None
+            and master not in change.names
+            and (interface.addresses or interface.dhcp4 or interface.dhcp6)
+        ):
+            raise CommandError(
+                f"{interface.name} is part of {master}: addresses belong there, and {master} is not for the host to set"
+            )
 
 
 def _dead_form(context: Context) -> str:
