@@ -20,6 +20,7 @@ BENCHMARKS = (
     "local_channel",
     "busy",
     "journalling",
+    "network",
     "xenstore",
     "xapi",
     "qemu_agent",

@@ -36,7 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Makes the machine's own settings and network unreachable, before the first test is collected."""
     sys.addaudithook(_refuse)
     if os.geteuid() == 0:
-        _isolate()
+        isolate()
 
 
 def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
@@ -55,7 +55,7 @@ def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
                 raise AssertionError(f"A test was about to change {real} of this machine ({event})")
 
 
-def _isolate() -> None:
+def isolate() -> None:
     """Gives this process, and all that it starts, a network of its own and a read-only /etc, if it may do that."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(_CLONE_NEWNS | _CLONE_NEWNET) != 0:
