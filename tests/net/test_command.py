@@ -49,6 +49,13 @@ def context(tmp_path: Path) -> Context:
     return Context(root, Options(), state)
 
 
+class Resuming(NetworkCommands):
+    """What the journal calls when an interrupted request comes again."""
+
+    def resetnetwork(self, value: Any) -> Any:
+        return self.resume_resetnetwork(value)
+
+
 class TestNetworkCommands(CommandPackContract):
     pack = NetworkCommands
     samples: ClassVar[Mapping[str, Any]] = {"resetnetwork": [wanted(10)]}
@@ -96,6 +103,23 @@ def test_two_do_not_change_the_network_at_once(context: Context) -> None:
         with pytest.raises(CommandError, match="Another change of the network is under way"):
             reset(context, wanted(10))
     assert reset(context, wanted(10)) == (0, "")
+
+
+def test_a_call_that_a_crash_interrupted_is_taken_up_again(context: Context) -> None:
+    reset(context, wanted(10))
+    # The agent died when the files were new and nothing was verified: the way back comes first, and then all of it.
+    folder = Folder(context.state_dir)
+    place = context.root / "etc/network/interfaces"
+    entry = entry_for("/etc/network/interfaces", place, b"half done\n", 0o644)
+    folder.begin(Record("interrupted", str(context.root), "another start", 0.0, (entry,)))
+    place.write_bytes(b"half done\n")
+    method = NetworkCommands.command_methods["resetnetwork"]
+    assert method.resume_function is not None
+    made = CommandRegistry([Resuming], context)
+    assert made.specs["resetnetwork"].timeout == 55
+    assert made.run_command("resetnetwork", [wanted(20)]) == (0, "")
+    assert not folder.open_transaction()
+    assert "address 10.9.0.20/24" in place.read_text()
 
 
 def test_a_worker_that_cannot_be_started_is_an_error_and_changes_nothing(
