@@ -133,6 +133,17 @@ def test_a_pattern_that_fits_the_card_does_not_win() -> None:
     assert rendered(Change((Interface("eth0", dhcp4=True),), whole=False), again, CARDS) == {}
 
 
+def test_a_removed_card_that_a_pattern_fits_gets_nothing_by_it() -> None:
+    files = {"/etc/netplan/90-default.yaml": "network: {ethernets: {all-eth: {match: {name: eth*}, dhcp4: true}}}\n"}
+    change = Change((), removed=("eth0",), whole=False)
+    found = rendered(change, files, CARDS)
+    assert list(found) == [OWN]
+    assert BACKEND.read({OWN: FileState((found[OWN] or "").encode())}, CARDS) == (Interface("eth0"),)
+    assert rendered(change, {**files, OWN: found[OWN] or ""}, CARDS) == {}
+    again = rendered(Change((Interface("eth0", dhcp4=True),), whole=False), {**files, OWN: found[OWN] or ""}, CARDS)
+    assert BACKEND.read({OWN: FileState((again[OWN] or "").encode())}, CARDS) == (Interface("eth0", dhcp4=True),)
+
+
 def test_a_file_of_another_folder_is_shadowed_and_not_written() -> None:
     path = "/run/netplan/eth0.yaml"
     found = rendered(Change((Interface("eth0"),)), {path: "network: {ethernets: {eth0: {dhcp4: true}}}\n"}, CARDS)

@@ -188,6 +188,16 @@ def test_a_second_profile_of_the_card_is_not_used_any_more() -> None:
     assert "method=auto\n" in (found[f"{FOLDER}/b"] or "")
 
 
+def test_a_removed_card_without_a_profile_of_its_own_gets_one_that_is_idle() -> None:
+    """Else what NetworkManager makes up for it would be back at the next start."""
+    change = Change((), removed=("eth0", "eth3"), whole=False)
+    found = rendered(change, {f"{FOLDER}/any": ANY}, {"uuid eth0": "a", "uuid eth3": ""})
+    assert list(found) == [OURS]
+    assert "autoconnect=false\n" in (found[OURS] or "")
+    assert BACKEND.read({OURS: FileState((found[OURS] or "").encode())}, NICS) == ()
+    assert rendered(change, {f"{FOLDER}/any": ANY, OURS: found[OURS] or ""}) == {}
+
+
 def test_a_profile_in_a_folder_of_others_is_copied_and_stays() -> None:
     path = "/run/NetworkManager/system-connections/eth0.nmconnection"
     found = rendered(Change((Interface("eth0", dhcp4=True),), whole=False), {path: MINE})

@@ -104,17 +104,21 @@ class Netplan:
         network = self._network(files)
         known = _Definitions(network, nics)
         current = self._current(network, known, change, nics)
+        # What a pattern would go on to configure needs a definition that says: nothing.
+        emptied = [Interface(name) for name in change.removed if known.patterns(name)]
+        interfaces = [*change.interfaces, *emptied]
+        removed = set(change.removed) - {interface.name for interface in emptied}
         before = parse(_OWN, _decoded(_OWN, files[_OWN])) if _OWN in files else {}
         own = {kind: dict(value) if isinstance(value, dict) else value for kind, value in before.items()}
-        ids = {name: entries[0][1] for name, entries in known.entries.items() if name not in change.removed}
-        for interface in change.interfaces:
+        ids = {name: entries[0][1] for name, entries in known.entries.items() if name not in removed}
+        for interface in interfaces:
             if interface.link is None and known.patterns(interface.name):
                 ids[interface.name] = f"{_FIRST}{interface.name}"
             ids.setdefault(interface.name, interface.name)
-        taken = {entry for name in change.removed for entry in known.of(name)}
+        taken = {entry for name in removed for entry in known.of(name)}
         for kind, identifier in taken:
             (own.get(kind) or {}).pop(identifier, None)
-        for interface in change.interfaces:
+        for interface in interfaces:
             entries = known.of(interface.name)
             wanted = merge(current.get(interface.name), interface)
             kind, identifier = _kind(wanted), ids[interface.name]

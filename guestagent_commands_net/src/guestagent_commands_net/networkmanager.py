@@ -133,7 +133,7 @@ class NetworkManager:
             if interface.name not in masters and not interface.partial:
                 for profile in profiles.of(interface.name):
                     _free(profile)
-        changes = [FileChange(profile.path, None) for profile in self._take_out(profiles, change.removed)]
+        changes = [FileChange(profile.path, None) for profile in self._take_out(profiles, change.removed, snapshot)]
         for profile in profiles:
             before = snapshot.files.get(profile.path)
             content = profile.text().encode()
@@ -168,13 +168,16 @@ class NetworkManager:
         profile.set("connection", "type", _kind(interface, profile))
         write_profile(profile, interface, versions)
 
-    def _take_out(self, profiles: _Profiles, removed: Iterable[str]) -> list[SectionsFile]:
+    def _take_out(self, profiles: _Profiles, removed: Iterable[str], snapshot: Snapshot) -> list[SectionsFile]:
         """Makes profiles idle; returns those that are gone altogether. A card without any profile would get one that
         NetworkManager makes up, with DHCP.
         """
         gone: list[SectionsFile] = []
         for name in removed:
             here = any(nic.name == name and nic.physical for nic in profiles.nics)
+            own = [each for each in profiles.of(name) if each.path.startswith(_FOLDER)]
+            if not own and here and snapshot.facts.get(f"uuid {name}"):
+                profiles.new(name)  # it has a profile that NetworkManager made up, or that is for any card
             for profile in list(profiles.of(name)):
                 if not profile.path.startswith(_FOLDER):
                     continue
