@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -16,22 +15,17 @@ from typing import Any
 
 import pytest
 
+from guestagent_xen.devstore import DevelopmentStore
+
 PATIENCE = 60.0  # seconds
 VENDOR = Path(__file__).parent / "vendor"
 
 
-def _stores() -> Any:
-    """The tests of XenStore have a store; conftest files cannot import one another."""
-    spec = importlib.util.spec_from_file_location("stores_of_xen", Path(__file__).parents[1] / "xen" / "conftest.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-_xen = _stores()
-store_path, small_store = _xen.store_path, _xen.small_store
+@pytest.fixture
+def store() -> Iterator[DevelopmentStore]:
+    """A XenStore for one test."""
+    with DevelopmentStore() as running:
+        yield running
 
 
 def wait_until(condition: Callable[[], Any], what: str) -> Any:
@@ -109,26 +103,17 @@ class OldAgent:
         return self.ask_raw(json.dumps({"name": name, "value": value}).encode(), id)
 
     def ask_raw(self, data: bytes, id: str = "3f1b0c3e-0000-0000-0000-000000000001") -> tuple[str, str]:
-        answer = b"/local/domain/0/data/guest/" + id.encode()
-        self.store.tree.pop(answer, None)
-        self.write(f"data/host/{id}", data)
-        message = json.loads(wait_until(lambda: self.store.tree.get(answer), "the answer"))
-        assert f"/local/domain/0/data/host/{id}".encode() not in self.store.tree
+        answer, request = f"/local/domain/0/data/guest/{id}", f"/local/domain/0/data/host/{id}"
+        self.store.remove(answer)
+        self.store.write(request, data)
+        message = json.loads(wait_until(lambda: self.store.read(answer), "the answer"))
+        assert self.store.read(request) is None
         return message["returncode"], message["message"]
-
-    def write(self, path: str, data: bytes) -> None:
-        import socket
-
-        content = f"/local/domain/0/{path}".encode() + b"\0" + data
-        with socket.socket(socket.AF_UNIX) as client:
-            client.connect(os.fspath(self.store.path))
-            client.sendall(_xen.HEADER.pack(_xen.WRITE, 1, 0, len(content)) + content)
-            client.recv(4096)
 
 
 @pytest.fixture
-def old_agent(tmp_path: Path, small_store: Any) -> Iterator[OldAgent]:
-    agent = OldAgent(tmp_path, small_store)
+def old_agent(tmp_path: Path, store: DevelopmentStore) -> Iterator[OldAgent]:
+    agent = OldAgent(tmp_path, store)
     yield agent
     for process in agent.processes:
         if process.poll() is None:

@@ -11,13 +11,14 @@ from guestagent_core import CommandRegistry, ResponseTooLargeError
 from guestagent_core.builtin import Builtin
 from guestagent_legacy.adapters import OldExchange, OldParser, adapted_exchange
 from guestagent_legacy.old_plugins import JsonParser, XSComm
+from guestagent_xen.devstore import DevelopmentStore
 
-REQUEST = b"/local/domain/0/data/host/1"
+REQUEST = "/local/domain/0/data/host/1"
 
 
 @pytest.fixture
-def comm(small_store: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setenv("XENSTORED_PATH", str(small_store.path))
+def comm(store: DevelopmentStore, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("XENSTORED_PATH", str(store.path))
     comm = XSComm()
     yield comm
     comm.close()
@@ -31,15 +32,15 @@ def test_a_wake_is_kept_for_the_next_wait(comm: Any) -> None:
     assert exchange.wait(30) is False  # type: ignore[attr-defined]
 
 
-def test_who_only_calls_get_request_gets_the_old_form(small_store: Any, comm: Any) -> None:
-    small_store.tree[REQUEST] = b"text"
+def test_who_only_calls_get_request_gets_the_old_form(store: DevelopmentStore, comm: Any) -> None:
+    store.write(REQUEST, b"text")
     request = next(filter(None, (comm.get_request() for _ in range(100))))
     assert (request["path"], request["data"]) == ("data/host/1", "text")
     with pytest.raises(ResponseTooLargeError):
         comm.put_response(request, {"data": "x" * 5000})
     comm.put_response(request, {"data": "answer"})
-    assert small_store.tree[b"/local/domain/0/data/guest/1"] == b"answer"
-    assert REQUEST not in small_store.tree
+    assert store.read("/local/domain/0/data/guest/1") == b"answer"
+    assert store.read(REQUEST) is None
 
 
 def test_an_object_that_is_no_mapping_comes_back_as_it_was() -> None:

@@ -164,14 +164,16 @@ def test_a_running_command_is_finished_before_the_end(old_agent: Any, wait: Any)
         "agentlib.register(plugins.XSComm(), plugins.JsonParser(commands.init()))\n"
     )
     process = old_agent.start(file)
-    old_agent.write("data/host/1", b'{"name": "slow", "value": "%s"}' % os.fsencode(old_agent.folder))
+    old_agent.store.write(
+        "/local/domain/0/data/host/1", b'{"name": "slow", "value": "%s"}' % os.fsencode(old_agent.folder)
+    )
     wait((old_agent.folder / "begun").exists, "the command")
     process.send_signal(signal.SIGTERM)
     time.sleep(0.3)
     assert process.poll() is None
     (old_agent.folder / "end").touch()
     assert process.wait(timeout=60) == 0
-    answer = old_agent.store.tree[b"/local/domain/0/data/guest/1"].decode()
+    answer = old_agent.store.read("/local/domain/0/data/guest/1").decode()
     assert '"returncode": "0"' in answer
     ignored = int(re.findall(r"SigIgn:\\t([0-9a-f]+)", answer)[0], 16)
     assert not ignored & 1 << (signal.SIGTERM - 1)

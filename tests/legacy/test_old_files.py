@@ -105,7 +105,7 @@ def test_resetnetwork_at_boot_is_done_before_the_agent_answers(old_agent: Any) -
     program.write_text(BOOT)
     command = old_agent.command
     old_agent.command = lambda *words: [sys.executable, str(program), *command(*words)[5:]]
-    old_agent.write("vm-data/hostname", b"web1")
+    old_agent.store.write("/local/domain/0/vm-data/hostname", b"web1")
     process = old_agent.start(old_agent.config, "resetnetwork")
     assert (old_agent.root / "etc/hostname").read_bytes() == b"web1"
     assert "boot: resetnetwork" in old_agent.logged()

@@ -29,6 +29,7 @@ class Agent:
         lines = "".join(f"{name} = {json.dumps(value)}\n" for name, value in {"path": str(way), **options}.items())
         self._configuration = folder / "agent.toml"
         self._configuration.write_text(
+            "[agent]\ncommands = []\nhooks = []\n"  # whatever else is installed
             '[[channel]]\nname = "xenstore"\nexchange = "xenstore"\nparser = "json"\n'
             f'[channel.options]\n{lines}[channel.store_options]\npath = "{way}"\n'
         )
