@@ -48,3 +48,28 @@ def test_the_old_or_the_new_is_there(guests: dict[str, Guest], tool: Tool, step:
     assert guest.state() == shown(20 if committed else 10), guest.last()
     assert (guest.files() == old) is not committed
     assert guest.machine.run("test", "-e", f"{STATE}/net/record.json").returncode == 1
+
+
+@pytest.mark.real
+def test_in_the_midst_of_a_step_too(guests: dict[str, Guest]) -> None:
+    if IFUPDOWN.name not in guests:
+        guests[IFUPDOWN.name] = Guest(IFUPDOWN)
+    guest = guests[IFUPDOWN.name]
+    files = {}
+    for number in (20, 10):
+        guest.apply(wanted(number))
+        files[number] = guest.files()
+    reached = set()
+    for milliseconds in range(60, 320, 40):
+        # Worker and dead-man switch have one command line; which of them are there depends on the moment. The brackets
+        # keep the shell from finding itself.
+        kill = f"sleep {milliseconds / 1000}; kill -9 $(pgrep -f [g]uestagent_commands_net.worker)"
+        killing = guest.machine.start("sh", "-c", f"until [ -e {STATE}/net/record.json ]; do :; done; {kill}")
+        guest.net("apply", wanted(20))  # an agent that lives on ends what nobody else did
+        killing.communicate(timeout=30)
+        guest.recover()
+        (reached_now,) = (number for number in files if guest.files() == files[number])
+        assert guest.state() == shown(reached_now), guest.last()
+        reached.add(reached_now)
+        guest.apply(wanted(10))
+    assert 10 in reached, "no kill came in time"
