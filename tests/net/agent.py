@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from guestagent_commands_net.applying import apply_change
+from guestagent_commands_net.launching import launch
 from guestagent_commands_net.nics import local_nics
 from guestagent_commands_net.readers.sources import read_value
 from guestagent_core import Context
@@ -27,7 +28,7 @@ def main(file: str, state_dir: str, step: str = "", *whom: str) -> None:
     def launcher(context: Context, argv: Sequence[str]) -> None:
         killing = [sys.executable, str(Path(__file__).with_name("killing_worker.py")), state_dir, step, *whom]
         killing = [word if word != "agent" else f"agent={os.getpid()}" for word in killing]
-        context.detach(argv if "--recover" in argv or not step else killing)
+        launch(context, argv if "--recover" in argv or not step else killing)
 
     change = read_value(json.loads(Path(file).read_text()), local_nics(context))
     apply_change(change, context, until=time.monotonic() + 55, launcher=launcher)

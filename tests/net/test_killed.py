@@ -16,7 +16,7 @@ CHANGING = STEPS[STEPS.index("before") :]
 
 # Before the first change all tools are the same: it is tried with one of them.
 CASES = [(IFUPDOWN, step, whom) for step in STEPS for whom in (WORKER, AND_AGENT, EVERYBODY)] + [
-    (tool, step, whom) for tool in (NETPLAN, NETWORK_MANAGER) for step in CHANGING for whom in (WORKER, EVERYBODY)
+    (tool, step, whom) for tool in (NETPLAN, NETWORK_MANAGER) for step in CHANGING for whom in (AND_AGENT, EVERYBODY)
 ]
 
 
