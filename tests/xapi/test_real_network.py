@@ -37,7 +37,7 @@ def host_of(guest: Guest, kind: str) -> Iterator[XapiHost]:
         programs = find_programs()
     except ProgramsMissingError as error:
         pytest.skip(str(error))
-    folder = Path(f"/proc/{guest.machine.leader}/root/xs")
+    folder = Path("/proc", str(guest.machine.leader), "root", "xs")
     guest.machine.run("mkdir", "/xs", check=True)
     with Daemon(kind, folder, programs) as daemon, XapiHost(0, socket=str(daemon.socket)) as host:
         host.make()
