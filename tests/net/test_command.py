@@ -15,6 +15,7 @@ import pytest
 from tests.net import lab
 from tests.net.scenarios import IFUPDOWN, STATE, TOOLS, Guest, Tool, shown, wanted
 
+from guestagent_commands_net import worker
 from guestagent_commands_net.commands import NetworkCommands, Options
 from guestagent_commands_net.record import Folder, Record
 from guestagent_commands_net.staging import entry_for
@@ -153,6 +154,16 @@ def test_an_agent_ends_at_its_start_what_was_interrupted(context: Context) -> No
         assert time.monotonic() < end
         time.sleep(0.05)
     assert (context.root / "etc/hostname").read_text() == "old\n"
+
+
+def test_a_recovery_ends_the_transaction_that_it_was_started_for_and_no_later_one(context: Context) -> None:
+    folder = Folder(context.state_dir)
+    entry = entry_for("/etc/hostname", context.root / "etc/hostname", b"new\n", 0o644)
+    folder.begin(Record("later", str(context.root), "another start", 0.0, (entry,)))
+    worker.main([str(context.state_dir), "--recover", "earlier"])
+    assert folder.open_transaction()
+    worker.main([str(context.state_dir), "--recover", "later"])
+    assert not folder.open_transaction()
 
 
 def test_a_broken_record_does_not_keep_an_agent_from_starting(context: Context) -> None:

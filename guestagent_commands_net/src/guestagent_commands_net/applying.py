@@ -86,13 +86,15 @@ def settle_interrupted(folder: Folder, context: Context, until: float, launcher:
     """Ends a transaction that was interrupted, if there is one; one that still goes on is waited for."""
     if folder.open_transaction():
         try:
-            folder.record()
+            record = folder.record()
         except ValueError as error:
             raise CommandError(
                 f"{error}. It tells of a change of the network that was interrupted; look after the network, and then"
                 " remove it"
             ) from error
-        run_worker(folder, context, until, recovering=True, launcher=launcher)
+        if record is None:  # it has ended meanwhile
+            return
+        run_worker(folder, context, until, recover=record.id, launcher=launcher)
         outcome = folder.last()
         if outcome is not None:
             _log.warning("An interrupted change of the network was ended: %s", outcome.result)

@@ -25,10 +25,14 @@ def startup(agent: Agent) -> None:
     from guestagent_core import Context
 
     from .launching import launch, worker_command
+    from .record import Folder
 
     context = Context(root=Path(agent.places["root"]), state_dir=state_dir, programs=agent.programs)
     try:
-        launch(context, worker_command(state_dir, recovering=True))
+        record = Folder(state_dir).record()
+        if record is None:  # it has ended meanwhile
+            return
+        launch(context, worker_command(state_dir, recover=record.id))
     except Exception:  # an agent that answers is worth more than one that refuses all commands
         _log.exception("The change of the network that was interrupted could not be ended")
     else:

@@ -26,11 +26,12 @@ Launcher = Callable[["Context", Sequence[str]], None]
 
 
 def run_worker(
-    folder: Folder, context: Context, until: float, *, recovering: bool = False, launcher: Launcher | None = None
+    folder: Folder, context: Context, until: float, *, recover: str | None = None, launcher: Launcher | None = None
 ) -> None:
     """Starts a worker for what is in ``folder``, and waits until it and its dead-man switch have ended.
 
     :param until: the moment of :func:`time.monotonic` at which to give up waiting.
+    :param recover: the id of a transaction that was interrupted, which is to be ended.
     :raises CommandError: it cannot be started.
     :raises CommandTimeoutError: it goes on still.
     """
@@ -39,7 +40,7 @@ def run_worker(
         os.mkfifo(folder.alive_path, 0o600)
     descriptor = os.open(folder.alive_path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        (launcher or launch)(context, worker_command(folder.path.parent, recovering=recovering))
+        (launcher or launch)(context, worker_command(folder.path.parent, recover=recover))
         if not _read(descriptor, min(until, time.monotonic() + _START)):
             raise CommandError("The process that changes the network did not start")
         while (said := _read(descriptor, until)) != b"":
@@ -49,10 +50,10 @@ def run_worker(
         os.close(descriptor)
 
 
-def worker_command(state_dir: Path, *, recovering: bool = False) -> list[str]:
+def worker_command(state_dir: Path, *, recover: str | None = None) -> list[str]:
     """Returns the command line of a worker; see :mod:`guestagent_commands_net.worker`."""
     argv = [sys.executable, "-I", "-m", "guestagent_commands_net.worker", str(state_dir)]
-    return [*argv, "--recover"] if recovering else argv
+    return argv if recover is None else [*argv, "--recover", recover]
 
 
 def launch(context: Context, argv: Sequence[str]) -> None:

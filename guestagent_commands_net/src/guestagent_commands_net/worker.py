@@ -2,7 +2,8 @@
 
 ``python -m guestagent_commands_net.worker STATE_DIR``, with the record of the transaction in the state folder. Only one
 works at a time: the folder's lock is held until the worker and its dead-man switch have ended. Without a record there
-is nothing to do; with ``--recover`` a transaction that was begun and interrupted is ended.
+is nothing to do; with ``--recover [ID]`` a transaction that was begun and interrupted is ended: the one of that id, for
+by the time that a process has started, the next one may have been begun.
 """
 
 from __future__ import annotations
@@ -25,15 +26,18 @@ __all__ = ("main", "work")
 _TIME_TO_GO_BACK = 5.0  # seconds after its time is up in which the worker itself may begin to go back
 
 
-def work(folder: Folder, *, recovering: bool, enter: Callable[[str], None] | None = None) -> Outcome | None:
+def work(
+    folder: Folder, *, recovering: bool, only: str | None = None, enter: Callable[[str], None] | None = None
+) -> Outcome | None:
     """Carries out what the folder's record says, or ends what was interrupted; returns how that ended.
 
+    :param only: the id of the one transaction to end; another one is left alone.
     :param enter: called at the beginning of each step; tests interrupt there.
     """
     with open(folder.lock_path, "wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         record = folder.record()
-        if record is None:
+        if record is None or only not in (None, record.id):
             return None
         context = Context(root=Path(record.root))
         if enter is not None:
@@ -69,7 +73,8 @@ def main(arguments: Sequence[str]) -> int:
     with suppress(OSError):
         alive = os.open(folder.alive_path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         os.write(alive, b".")
-    work(folder, recovering="--recover" in arguments[1:])
+    options = arguments[1:]
+    work(folder, recovering="--recover" in options, only=options[1] if len(options) > 1 else None)
     return 0
 
 
