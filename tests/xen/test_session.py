@@ -196,8 +196,8 @@ def test_a_refusal_is_known_by_its_name(device: Device, session: Session) -> Non
 
 @pytest.mark.parametrize("device", [socket.SOCK_STREAM], indirect=True)
 def test_a_daemon_that_talks_nonsense_is_hung_up_on(device: Device, session: Session) -> None:
-    device.kernel.send(HEADER.pack(READ, 1, 0, 4097))
-    with pytest.raises(SessionLostError, match="a message of 4097 bytes"):
+    device.kernel.send(HEADER.pack(READ, 1, 0, 2**20 + 1))
+    with pytest.raises(SessionLostError, match="a message of 1048577 bytes"):
         session.call(READ, b"a")
 
 

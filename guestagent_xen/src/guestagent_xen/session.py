@@ -25,6 +25,7 @@ __all__ = ("DIRECTORY_PART", "Operation", "Session", "SessionLostError", "StoreE
 DIRECTORY_PART = 22  # of xs_wire.h, newer than the table of pyxs
 _HEADER = struct.Struct("=IIII")  # operation, request id, transaction id, length of what follows
 _LARGEST = 4096  # bytes that follow a header (XENSTORE_PAYLOAD_MAX)
+_LARGEST_TAKEN = 1 << 20  # bytes; oxenstored sends domain 0 a list of names in one message, however long it is
 _LARGEST_ON_A_BUS = _LARGEST - _HEADER.size  # the kernel's buffer holds the header too
 _LAST_ID = 2**32 - 1
 _CHUNK = 64 * 1024
@@ -186,7 +187,7 @@ class Session:
         start, end = 0, len(data)
         while end - start >= _HEADER.size:
             op, request_id, _, length = _HEADER.unpack_from(data, start)
-            if length > _LARGEST:
+            if length > _LARGEST_TAKEN:
                 raise SessionLostError(f"XenStore sent a message of {length} bytes")
             following = start + _HEADER.size + length
             if following > end:
