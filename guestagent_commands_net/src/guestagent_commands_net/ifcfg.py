@@ -28,6 +28,8 @@ __all__ = ("Ifcfg",)
 
 _FOLDER = "/etc/sysconfig/network-scripts"
 _SCRIPT = f"{_FOLDER}/ifup-eth"
+_PLUGIN = "/usr/lib*/NetworkManager/*/libnm-settings-plugin-ifcfg-rh.so"
+"""What NetworkManager reads the files by; Red Hat's tenth release has it no more."""
 _HEADER = "# Automatically generated, do not edit"
 _MANAGER = "manager"
 """The fact that says who reads the files: ``network`` or ``NetworkManager``."""
@@ -48,17 +50,15 @@ class Ifcfg:
     writes_resolv_conf = True
 
     def probe(self, context: Context, nics: Sequence[Nic]) -> Mapping[str, Evidence]:
-        """Returns what the files name, and what they could name."""
+        """Returns what the files name, if anybody reads them, and what they could name."""
         scripts = read_file(context, _SCRIPT) is not None
-        snapshot = self.gather(context, nics)
-        owned = self._files_of(snapshot.files, nics)
-        if not scripts and not owned:
+        if not scripts and not find_files(context, _PLUGIN):
             return {}
+        owned = self._files_of(self.gather(context, nics).files, nics)
         found = {}
         for nic in nics:
             if nic.name in owned:
-                running = context.root == Path("/") and scripts and snapshot.facts.get(_MANAGER) == "network"
-                claim = Claim.MANAGES if running and nic.up else Claim.CONFIGURED
+                claim = Claim.MANAGES if context.root == Path("/") and nic.up else Claim.CONFIGURED
                 found[nic.name] = Evidence(claim, f"{owned[nic.name]} names it")
             elif scripts:
                 found[nic.name] = Evidence(Claim.COULD, f"{_SCRIPT} is there")

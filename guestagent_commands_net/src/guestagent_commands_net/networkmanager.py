@@ -57,6 +57,7 @@ class NetworkManager:
         if context.root == Path("/") and not snapshot.facts:
             return {}  # it is installed, and does not run
         profiles = self._profiles(snapshot.files, nics)
+        others = _read_from_ifcfg(context, nics)
         found: dict[str, Evidence] = {}
         for nic in nics:
             state = snapshot.facts.get(f"state {nic.name}", "")
@@ -64,7 +65,7 @@ class NetworkManager:
             of_nic = profiles.of(nic.name)
             if profile.startswith(_NETPLAN) or (of_nic and all(_is_netplans(each) for each in of_nic)):
                 continue  # netplan's
-            if state == "unmanaged":
+            if state == "unmanaged" or (nic.name in others and not of_nic):
                 continue
             if state == "connected" or state.startswith("connecting"):
                 found[nic.name] = Evidence(Claim.MANAGES, f"NetworkManager has it {state} by {profile!r}")
@@ -236,6 +237,16 @@ class NetworkManager:
             Steps((), (reload, *forward), tuple(harder)),
             Steps((), (reload, *back), tuple(harder_back)),
         )
+
+
+def _read_from_ifcfg(context: Context, nics: Sequence[Nic]) -> Mapping[str, Evidence]:
+    """Returns the cards whose profiles NetworkManager reads from Red Hat's old files: those are another backend's."""
+    if not context.path("/etc/sysconfig/network-scripts").is_dir():
+        return {}
+    from .ifcfg import Ifcfg
+
+    claims = Ifcfg().probe(context, nics)
+    return {name: evidence for name, evidence in claims.items() if evidence.claim is not Claim.COULD}
 
 
 class _Profiles:
