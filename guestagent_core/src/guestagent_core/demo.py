@@ -22,7 +22,7 @@ from .discovery import DEMOS, PARSERS, Catalogue, load
 from .errors import ExchangeError, PluginError
 from .json_wire import decode_answer, encode_request
 
-__all__ = ("Demo", "DemoClient", "DemoWithSurroundings", "run_demos", "show_core")
+__all__ = ("Demo", "DemoClient", "DemoWithSurroundings", "describe_changes", "read_files", "run_demos", "show_core")
 
 _STARTING_TIME = 30.0  # seconds
 _LARGEST_SHOWN = 64 * 1024  # bytes; what is larger is named, not shown
@@ -48,13 +48,13 @@ class DemoClient:
 
         :raises ExchangeError: there is no answer.
         """
-        before = _files(self._root)
+        before = read_files(self._root)
         started = time.perf_counter()
         answer = self._client.request(data)
         milliseconds = (time.perf_counter() - started) * 1000
         self._print(f"  -> {data.decode(errors='replace')}")
         self._print(f"  <- {answer.decode(errors='replace')}   ({milliseconds:.2f} ms)")
-        for line in _changes(before, _files(self._root)):
+        for line in describe_changes(before, read_files(self._root)):
             self._print(f"     {line}")
         return answer
 
@@ -84,8 +84,9 @@ class DemoWithSurroundings(Demo, Protocol):
     def surroundings(self, scratch: Path) -> AbstractContextManager[str]:
         """Makes, for as long as the agent runs, what the demo needs.
 
-        :param scratch: a folder that goes afterwards.
-        :returns: TOML for the agent's configuration: the ``[[channel]]`` tables that it has beside the local one.
+        :param scratch: a folder that goes afterwards; ``root`` in it is the guest's ``/``, still empty.
+        :returns: TOML for the agent's configuration: the tables that it has beside the local channel's, ``[[channel]]``
+            above all.
         """
 
 
@@ -176,7 +177,7 @@ def _agent(scratch: Path, root: Path, channels: str) -> Iterator[Path]:
                 agent.terminate()
 
 
-def _files(root: Path) -> dict[str, tuple[str, bytes]]:
+def read_files(root: Path) -> dict[str, tuple[str, bytes]]:
     """Returns the mode and the content of every file, and the target of every link, by its path in the guest."""
     found = {}
     for folder, _, names in os.walk(root):
@@ -189,8 +190,12 @@ def _files(root: Path) -> dict[str, tuple[str, bytes]]:
     return found
 
 
-def _changes(before: dict[str, tuple[str, bytes]], after: dict[str, tuple[str, bytes]]) -> Iterator[str]:
-    """Gives the lines of a unified diff."""
+def describe_changes(before: dict[str, tuple[str, bytes]], after: dict[str, tuple[str, bytes]]) -> Iterator[str]:
+    """Gives lines that say what has become of the files, as a unified diff.
+
+    :param before: what ``read_files`` returned then.
+    :param after: what it returned later.
+    """
     for path in sorted({*before, *after}):
         (old_mode, old), (new_mode, new) = before.get(path, ("", b"")), after.get(path, ("", b""))
         if (old_mode, old) == (new_mode, new):
