@@ -1,4 +1,4 @@
-"""A XAPI host and a guest on the real daemons: what xenopsd does is done by XapiHost, the guest is domain 7."""
+"""A XAPI host and a guest, on the real daemons and the development store: XapiHost is xenopsd, domain 7 the guest."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from tests.xen.harness import DAEMONS, Daemon, Guest, ProgramsMissingError, find
 
 from guestagent_xen.host.xapi import XapiHost
 
+from .development import DevelopmentDaemon, DevelopmentGuest
+
 MACS = ("0a:00:00:00:00:01", "0a:00:00:00:00:02")
 
 
@@ -23,21 +25,41 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.fixture(params=DAEMONS)
-def daemon(request: pytest.FixtureRequest, folder: Path) -> Iterator[Daemon]:
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Gives each test its stores: the real daemons, and the development store where the test is not `real` itself.
+
+    Network devices are made on real daemons alone: that needs root, as those tests say.
+    """
+    if "daemon" in metafunc.fixturenames:
+        stores = [pytest.param(name, marks=pytest.mark.real) for name in DAEMONS]
+        if "nics" not in metafunc.fixturenames and not metafunc.definition.get_closest_marker("real"):
+            stores.insert(0, pytest.param("development"))
+        metafunc.parametrize("daemon", stores, indirect=True)
+
+
+@pytest.fixture
+def daemon(request: pytest.FixtureRequest, folder: Path) -> Iterator[Daemon | DevelopmentDaemon]:
     """A daemon that has just been started."""
+    (folder / "store").mkdir()
+    if request.param == "development":
+        development = DevelopmentDaemon(folder / "store")
+        with development.store:
+            yield development
+        return
     try:
         programs = find_programs()
     except ProgramsMissingError as error:
         pytest.skip(str(error))
-    (folder / "store").mkdir()
     with Daemon(request.param, folder / "store", programs) as running:
         yield running
 
 
 @pytest.fixture
-def guest(daemon: Daemon) -> Iterator[Guest]:
+def guest(daemon: Daemon | DevelopmentDaemon) -> Iterator[Guest | DevelopmentGuest]:
     """Domain 7."""
+    if isinstance(daemon, DevelopmentDaemon):
+        yield DevelopmentGuest(daemon, 7)
+        return
     with Guest(daemon, 7) as running:
         yield running
 

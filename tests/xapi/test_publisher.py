@@ -1,4 +1,4 @@
-"""The publisher, on both daemons as an unprivileged guest: what the host sees, and when."""
+"""The publisher, on all stores as an unprivileged guest: what the host sees, and when."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from guestagent_xen.watching import Watcher
 
 from .conftest import MACS, run, until
 
-pytestmark = pytest.mark.real
 Start = Callable[..., Publisher]
 
 

@@ -1,4 +1,4 @@
-"""Commands that the host calls as scripts, on both daemons as an unprivileged guest."""
+"""Commands that the host calls as scripts, on all stores as an unprivileged guest."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ from guestagent_xen.host.xapi import ScriptOutcome, XapiHost
 
 from .conftest import until
 
-pytestmark = pytest.mark.real
 CANNOT_BE_READ = "The script has to be the name of a command, and after a blank its value in JSON"
 
 

@@ -1,4 +1,4 @@
-"""Addresses that the host sets, on both daemons as an unprivileged guest: the conversation."""
+"""Addresses that the host sets, on all stores as an unprivileged guest: the conversation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ from guestagent_xen.host.xapi import XapiHost
 
 from .conftest import MACS, run, until
 
-pytestmark = pytest.mark.real
 FLAG = "control/feature-static-ip-setting"
 NO_SETTING = {"mac": MACS[0], "error-code": "0", "error-msg": ""}
 
