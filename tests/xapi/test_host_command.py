@@ -88,7 +88,23 @@ def test_vm_data_is_replaced(xapi: Run, daemon: Daemon, guest: Guest) -> None:
 
 def test_what_the_host_sees_of_a_guest_without_an_agent_is_shown(xapi: Run) -> None:
     xapi("make")
-    assert isinstance(json.loads(xapi("show")), dict)
+    seen = json.loads(xapi("show"))
+    assert seen["networks"] == seen["os_version"] == seen["pv_drivers_version"] == {}
+    assert seen["other"]["has-vendor-device"] == "0"
+
+
+def test_addresses_of_devices_and_of_virtual_functions_are_shown_together(
+    xapi: Run, daemon: Daemon, guest: Guest
+) -> None:
+    xapi("make")
+    daemon.host.write(
+        {
+            f"{guest.home}/attr/vif/0/ipv4/0": b"192.0.2.10",
+            f"{guest.home}/xenserver/attr/net-sriov-vf/5/ipv4/2": b"192.0.2.11",
+        }
+    )
+    addresses = {"0/ip": "192.0.2.10", "0/ipv4/0": "192.0.2.10", "5/ip": "192.0.2.11", "5/ipv4/2": "192.0.2.11"}
+    assert json.loads(xapi("show"))["networks"] == addresses
 
 
 @pytest.mark.parametrize(

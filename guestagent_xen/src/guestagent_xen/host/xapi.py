@@ -250,7 +250,7 @@ class XapiHost:
             services.update({f"{service}/{key}": text for key, text in self._values(f"data/service/{service}").items()})
         memory = {name: text for name, text in data.items() if name in ("meminfo_total", "meminfo_free")}
         other = {**control, **{f"data-{name}": text for name, text in data.items() if name == "ts"}}
-        networks = self._networks("attr/vif") or self._networks("xenserver/attr/net-sriov-vf")
+        networks = {**self._networks("xenserver/attr/net-sriov-vf"), **self._networks("attr/vif")}
         return GuestView(drivers, {**systems, **host}, networks, other, services, memory)
 
     def _networks(self, folder: str) -> dict[str, str]:
