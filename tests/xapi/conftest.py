@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from tests.xen.harness import DAEMONS, Daemon, Guest, ProgramsMissingError, find_programs
 
+from guestagent_core import Dispatcher
+from guestagent_xapi.vif_exchange import VifExchange
 from guestagent_xen.host.xapi import XapiHost
 
 from .development import DevelopmentDaemon, DevelopmentGuest
@@ -94,6 +98,19 @@ def run(*words: str) -> None:
     if "Operation not permitted" in done.stderr:
         pytest.skip("network devices can only be made as root, in namespaces")
     assert done.returncode == 0, done.stderr
+
+
+@contextmanager
+def running_thread(dispatcher: Dispatcher, exchange: VifExchange) -> Iterator[None]:
+    """Runs a channel in a thread until the ``with`` block ends."""
+    thread = threading.Thread(target=dispatcher.run)
+    thread.start()
+    try:
+        yield
+    finally:
+        dispatcher.stop()
+        thread.join()
+        exchange.close()
 
 
 def until(condition: Callable[[], object], seconds: float = 10.0) -> None:

@@ -1,0 +1,173 @@
+"""Any order of what a host does to a guest's network devices: what has to stand and be set after each."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
+from tests.xen.harness import DAEMONS, Daemon, Guest, ProgramsMissingError, find_programs
+
+from guestagent_core import (
+    ChannelRunner,
+    CommandBase,
+    CommandRegistry,
+    CommandResult,
+    Dispatcher,
+    InvalidArgumentError,
+    command,
+)
+from guestagent_xapi.vif_exchange import VifExchange
+from guestagent_xapi.vif_parser import VifParser
+from guestagent_xen.host.xapi import XapiHost
+
+from .conftest import MACS, running_thread, until
+from .development import DevelopmentDaemon, DevelopmentGuest
+
+SEED = 20261125
+NUMBERS, FAMILIES = st.sampled_from((0, 1)), st.sampled_from((4, 6))
+STEPS = st.one_of(
+    st.tuples(st.sampled_from(("plug",)), NUMBERS, st.just(4), st.just("")),
+    st.tuples(st.sampled_from(("static",)), NUMBERS, FAMILIES, st.sampled_from(("10", "11", "junk"))),
+    st.tuples(st.sampled_from(("dhcp", "none")), NUMBERS, FAMILIES, st.just("")),
+    st.tuples(st.sampled_from(("resume", "set-data")), NUMBERS, st.just(4), st.sampled_from(("a", "b"))),
+)
+ORDERS = st.lists(STEPS, min_size=1, max_size=12)
+Step = tuple[str, int, int, str]
+State = dict[tuple[str, str], tuple[str, str | None]]
+
+
+class Nics(CommandBase):
+    """Network devices that have what they were told last; those of the address 'junk' are refused."""
+
+    state: State
+
+    @command("xapi.vif", idempotent=True)
+    def configure(self, value: dict[str, Any]) -> CommandResult:
+        """Applies an order."""
+        if value["enabled"] == "1" and "junk" in value["address"]:
+            raise InvalidArgumentError("The address is junk")
+        key = value["mac"], value["family"]
+        if value["enabled"] == "0":
+            Nics.state.pop(key, None)
+        else:
+            Nics.state[key] = value["enabled"], value["address"]
+        return CommandResult()
+
+
+def address_of(family: int, last: str) -> str:
+    return f"192.0.2.{last}/24" if family == 4 else f"2001:db8::{last}/64"
+
+
+def act(host: XapiHost, step: Step, plugged: set[int], state: State) -> None:
+    """Does a step as the host, and to the model of what has to be set after it."""
+    verb, number, family, text = step
+    if verb == "plug":
+        host.plug(number, MACS[number])
+        plugged.add(number)
+        for name in ("ipv4", "ipv6"):
+            state.pop((MACS[number], name), None)
+    elif verb == "resume":
+        host.resume({each: MACS[each] for each in plugged})
+        for each in plugged:
+            for name in ("ipv4", "ipv6"):
+                state.pop((MACS[each], name), None)
+    elif verb == "set-data":
+        host.set_data({text: "1"})
+    elif number in plugged:
+        key = MACS[number], f"ipv{family}"
+        if verb == "static":
+            host.static(number, address_of(family, text), family=family)
+            if text != "junk":
+                state[key] = "1", address_of(family, text)
+        elif verb == "dhcp":
+            host.dhcp(number, family=family)
+            state[key] = "2", None
+        else:
+            host.none(number, family=family)
+            state.pop(key, None)
+
+
+def note_error(step: Step, plugged: set[int], wrong: dict[int, int]) -> None:
+    """Keeps the model of which devices show an error, and of which family: the other one's success leaves it."""
+    verb, number, family, text = step
+    if verb == "resume":
+        wrong.clear()
+    elif verb == "plug":
+        wrong.pop(number, None)
+    elif verb != "set-data" and number in plugged:
+        if text == "junk":
+            wrong[number] = family
+        elif wrong.get(number) == family:
+            del wrong[number]
+
+
+def settled(host: XapiHost, plugged: set[int]) -> bool:
+    return not any({"enabled", "enabled6"} & set(host.setting(number)) for number in plugged)
+
+
+def converse(host: XapiHost, way: Path, root: Path, steps: list[Step]) -> None:
+    """Lets an agent obey ``steps`` one by one."""
+    Nics.state = {}
+    host.make()
+    exchange = VifExchange(VifExchange.Options(way, root))
+    dispatcher = Dispatcher(exchange, VifParser(ChannelRunner(CommandRegistry([Nics]), "xapi-vif")))
+    expected: State = {}
+    plugged: set[int] = set()
+    wrong: dict[int, int] = {}
+    with (
+        mock.patch("guestagent_commands_net.families.owner", return_value="ifupdown"),
+        mock.patch("guestagent_xapi.vif_exchange._is_there", return_value=True),
+        running_thread(dispatcher, exchange),
+    ):
+        for step in steps:
+            act(host, step, plugged, expected)
+            until(lambda: settled(host, plugged))
+            assert Nics.state == expected, step
+            note_error(step, plugged, wrong)
+            assert {each for each in plugged if host.setting(each)["error-code"] != "0"} == set(wrong), step
+        until(lambda: host.view().other.get("feature-static-ip-setting") == "1")
+    assert "feature-static-ip-setting" not in host.view().other
+
+
+@seed(SEED)
+@settings(max_examples=100, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@given(ORDERS)
+def test_any_order_ends_as_the_host_said_last(steps: list[Step]) -> None:
+    with tempfile.TemporaryDirectory(prefix="ga-") as name:
+        daemon = DevelopmentDaemon(Path(name))
+        with daemon.store:
+            guest = DevelopmentGuest(daemon, 7)
+            with XapiHost(7, socket=str(daemon.socket)) as host:
+                converse(host, guest.device, Path(name), steps)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("kind", DAEMONS)
+def test_any_order_ends_so_on_real_daemons(kind: str, folder: Path) -> None:
+    try:
+        programs = find_programs()
+    except ProgramsMissingError as error:
+        pytest.skip(str(error))
+    (folder / "store").mkdir()
+    with (
+        Daemon(kind, folder / "store", programs) as daemon,
+        Guest(daemon, 7) as guest,
+        XapiHost(7, socket=str(daemon.socket)) as host,
+    ):
+
+        @seed(SEED)
+        @settings(max_examples=10, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @given(ORDERS)
+        def obeyed(steps: list[Step]) -> None:
+            if daemon.host.list(f"{guest.home}/xenserver"):
+                daemon.host.remove(f"{guest.home}/xenserver")
+            converse(host, guest.device, folder, steps)
+
+        run: Callable[[], None] = obeyed
+        run()
