@@ -20,6 +20,8 @@ from guestagent_xen.host.xapi import XapiHost
 from .development import DevelopmentDaemon, DevelopmentGuest
 
 MACS = ("0a:00:00:00:00:01", "0a:00:00:00:00:02")
+DEVELOPMENT_ALONE = pytest.mark.parametrize("daemon", ["development"], indirect=True)
+"""For tests that take seconds, and in which the daemon is not the subject."""
 
 
 @pytest.fixture
@@ -34,7 +36,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
     Network devices are made on real daemons alone: that needs root, as those tests say.
     """
-    if "daemon" in metafunc.fixturenames:
+    chosen = any("daemon" in mark.args for mark in metafunc.definition.iter_markers("parametrize"))
+    if "daemon" in metafunc.fixturenames and not chosen:
         stores = [pytest.param(name, marks=pytest.mark.real) for name in DAEMONS]
         if "nics" not in metafunc.fixturenames and not metafunc.definition.get_closest_marker("real"):
             stores.insert(0, pytest.param("development"))

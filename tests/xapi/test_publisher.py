@@ -15,7 +15,7 @@ from guestagent_xapi.publisher import Publisher, PublisherOptions
 from guestagent_xen.host.xapi import XapiHost
 from guestagent_xen.watching import Watcher
 
-from .conftest import MACS, run, until
+from .conftest import DEVELOPMENT_ALONE, MACS, run, until
 
 Start = Callable[..., Publisher]
 
@@ -224,6 +224,7 @@ def test_a_full_store_is_told_of_and_tried_again(
     assert caplog.text.count("data/service/acme/large") == 1
 
 
+@DEVELOPMENT_ALONE
 def test_it_stands_down_while_another_agent_publishes(
     start: Start, host: XapiHost, root: Path, daemon: Daemon, guest: Guest, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -248,6 +249,7 @@ def test_a_service_is_seen_at_once(start: Start, host: XapiHost) -> None:
     until(lambda: host.view().services == {"acme/state": "backing up"})
 
 
+@DEVELOPMENT_ALONE
 def test_what_changes_only_below_data_makes_the_host_look(
     start: Start, host: XapiHost, daemon: Daemon, guest: Guest, root: Path
 ) -> None:
