@@ -202,6 +202,10 @@ def test_what_is_no_archive_is_told_as_recorded(updatable: Guest) -> None:
         ("file:///srv/a\nb.tar,0", "Invalid URL"),
         ("file:///srv/a\0b.tar,0", "Invalid URL"),
         ("http://[host/agent.tar,0", "Invalid URL"),
+        ("http://user:SECRET@127.0.0.1/agent.tar,0", "Invalid URL"),
+        ("http://host..example/agent.tar,0", "Invalid URL"),
+        ("http://127.0.0.1:9/\xe9.tar,0", "Invalid URL"),
+        ("file:///srv/a%00b.tar,0", "Invalid URL"),
         ("ftp://host/agent.tar,0", "Only http, https and file URLs are accepted"),
         ("data:text/x.tar,0", "Only http, https and file URLs are accepted"),
         ("/srv/x.tar,0", "Only http, https and file URLs are accepted"),
@@ -213,6 +217,15 @@ def test_bad_input_is_told_and_changes_nothing(updatable: Guest, value: object, 
     before = updatable.tree()
     assert updatable.call("agentupdate", value) == ("500", text)
     assert updatable.tree() == before
+    assert leftovers(updatable) == []
+
+
+def test_an_archive_that_is_late_has_the_code_of_what_is_late(
+    updatable: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    updatable.file("/srv/late.tar", "late")
+    monkeypatch.setattr(Context, "deadline", property(lambda context: time.monotonic() - 1))
+    assert updatable.call("agentupdate", "file:///srv/late.tar,0") == ("504", "The archive did not arrive in time")
     assert leftovers(updatable) == []
 
 

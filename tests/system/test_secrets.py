@@ -75,6 +75,7 @@ def converse(client: LocalClient) -> tuple[list[str], str]:
     call("kmsactivate", {"activation_key": f"{KEY}\n", "profile": "p", "domains": ["d"]})
     call("agentupdate", f"http://user:{URL_PASSWORD}@127.0.0.1:9/agent.tar,0123")
     call("agentupdate", f"http://user:{URL_PASSWORD}@[/agent.tar,0123")
+    call("agentupdate", f"http://user:{URL_PASSWORD}@127.0.0.1/agent.tar,0123")
     return answers, str(shared)
 
 

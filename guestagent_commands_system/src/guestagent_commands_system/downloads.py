@@ -80,11 +80,12 @@ def fetch(context: Context, source: Source, target: Path, options: UpdateOptions
     try:
         with _open(context, source.url, options) as stream, target.open("xb") as file:
             got = _copy(context, stream, file, algorithm, options.size_limit)
-    except (OSError, HTTPException) as error:
+    except BaseException as error:
         target.unlink(missing_ok=True)
-        raise _told(error, source.url) from error
-    except BaseException:
-        target.unlink(missing_ok=True)
+        if isinstance(error, CommandError):  # one of them is a TimeoutError, and so an OSError too
+            raise
+        if isinstance(error, (OSError, HTTPException, ValueError)):
+            raise _told(error, source.url) from error
         raise
     if got != source.digest:
         target.unlink()
@@ -130,6 +131,11 @@ def _open_file(context: Context, path: str) -> IO[bytes]:
 
 
 def _told(error: Exception, url: str) -> CommandError:
+    from http.client import InvalidURL
+
+    # Its text shows a part of the URL, which may be a password: "nonnumeric port: 'PASSWORD@host'".
+    if isinstance(error, InvalidURL) or (isinstance(error, ValueError) and not isinstance(error, OSError)):
+        return CommandError("Invalid URL")
     if isinstance(error, OSError) and urlsplit(url).scheme.lower() == "file":
         return CommandError(f"[Errno {error.errno}] {error.strerror}: {unquote(urlsplit(url).path)!r}")
     return CommandError(str(error) or type(error).__name__)
