@@ -220,8 +220,9 @@ def test_a_file_on_the_way_is_an_error(guest: Guest) -> None:
     assert guest.tree() == before
 
 
-def test_a_name_that_is_too_long_leaves_nothing(guest: Guest) -> None:
-    code, message = guest.inject("/etc/new/" + "x" * 300)
+@pytest.mark.parametrize("name", ["x" * 300, "x/" * 2100 + "x", "x/" * 100_000 + "x"])
+def test_a_name_that_is_too_long_leaves_nothing(guest: Guest, name: str) -> None:
+    code, message = guest.inject(f"/etc/new/{name}")
     assert code == "500"
     assert "File name too long" in message
     assert guest.tree() == {"/etc": ("40755", "")}, "folders made on the way are removed again"

@@ -19,6 +19,7 @@ from pathlib import Path
 __all__ = ("Place", "open_place", "synchronise")
 
 _MOST_LINKS = 40  # the kernel's own limit (MAXSYMLINKS)
+_LONGEST_PATH = 4096  # bytes with the last one, 0 (PATH_MAX); step by step one gets further than others can follow
 _SEARCH = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
 
 
@@ -73,6 +74,8 @@ class _Walk:
         pending = deque(part for part in self.path.split("/") if part not in ("", "."))
         if not pending or pending[-1] == ".." or self.path.endswith(("/", "/.")):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.path)
+        if len(os.fsencode(self.path)) >= _LONGEST_PATH:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), self.path)
         self.open.append(os.open(self.root, _SEARCH & ~os.O_NOFOLLOW))
         links = 0
         while True:
