@@ -24,6 +24,7 @@ SYSTEM_ID_FILE = "/etc/sysconfig/rhn/systemid"
 PROGRAM = "/usr/sbin/rhnreg_ks"
 
 _BACKUPS = Backups(lambda name, now: f"{name}.{int(now)}.bak~", re.compile(r"\.(\d{1,12})\.bak~"))
+_LONGEST = 4096  # characters; an argument of a program may have 128 KiB
 _SETTINGS = (
     ("versionOverride", "Override the automatically determined system version", ""),
     ("enableProxyAuth", "To use an authenticated proxy or not", "0"),
@@ -72,11 +73,14 @@ class Activation:
         key, profile, domains = value["activation_key"], value["profile"], value["domains"]
         domains = [domains] if isinstance(domains, str) else domains
         for name, text in (("activation_key", key), ("profile", profile)):
-            if not isinstance(text, str) or not text or re.search(r"[\0-\x1f\x7f]", text):
+            # What no program can be given as an argument is refused before the settings are changed.
+            if not isinstance(text, str) or not text or re.search(r"[\0-\x1f\x7f\ud800-\udfff]", text):
                 raise InvalidArgumentError(f"{name} has to be a text of one line")
+            if len(text) > _LONGEST:
+                raise InvalidArgumentError(f"{name} is longer than {_LONGEST} characters")
         # They become part of a settings file.
         if not isinstance(domains, list) or not all(
-            isinstance(domain, str) and re.fullmatch(r"[A-Za-z0-9._:\[\]-]+", domain) for domain in domains
+            isinstance(domain, str) and re.fullmatch(r"[A-Za-z0-9._:\[\]-]{1,260}", domain) for domain in domains
         ):
             raise InvalidArgumentError("domains has to be a host name, or a list of host names")
         return cls(key, profile, tuple(domains))
