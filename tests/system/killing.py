@@ -31,6 +31,7 @@ STEPS = (
     "chmod",
     "chown",
     "utime",
+    "sendfile",
 )
 
 

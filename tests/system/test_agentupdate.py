@@ -255,6 +255,7 @@ def test_what_a_crash_has_left_goes_with_the_next_update(updatable: Guest) -> No
     folder = updatable.state / "agentupdate"
     (folder / "unpacked").mkdir(parents=True)
     (folder / "agent-77.tar").write_text("half")
+    (folder / "agent-77.log").write_text("half, of an archive that is named like that")
     (folder / "outcome.log").write_text("kept\n")
     digest = with_installer(updatable)
     assert updatable.call("agentupdate", f"{URL},{digest}") == ("0", "")

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -148,6 +149,27 @@ def test_agentupdate_leaves_what_the_next_one_removes(guest: Guest) -> None:
         assert os.listdir(guest.root / "usr/share") == []
         assert os.listdir(guest.state / "agentupdate") == []
     assert seen == {0, 1}
+
+
+def test_an_archive_for_the_start_script_is_there_whole_or_not_at_all(guest: Guest) -> None:
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == guest.root.stat().st_dev:
+        pytest.skip("there is no second file system")
+    archive = guest.file("/srv/agent.tar")
+    subprocess.run(["tar", "-cf", archive, "-C", guest.root, "etc"], check=True)
+    guest.file("/etc/init.d/guestagent", "exit 0\n")
+    value = f"file:///srv/agent.tar,{hashlib.md5(archive.read_bytes()).hexdigest()}"
+    left = guest.root / "var/run/nova-agent.tar.tar"
+    seen = set()
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        state = Path(folder, "state")
+        state.mkdir()
+        for step in kill_at_each_step(Guest(guest.root, state), "agentupdate", value):
+            seen.add(left.exists())
+            assert not left.exists() or left.read_bytes() == archive.read_bytes(), step
+            assert Guest(guest.root, state, update_options()).call("agentupdate", value) == ("0", "")
+            assert os.listdir(left.parent) == [left.name]
+    assert seen == {False, True}
 
 
 def update_options() -> Any:

@@ -24,6 +24,7 @@ __all__ = ("update",)
 
 _log = logging.getLogger(__name__)
 _INSTALLER = "installer.sh"
+_KEPT = ("plan.json", "outcome.log")
 _UNPACKED = 4  # times as large as the archive, at most
 
 
@@ -62,7 +63,7 @@ def _renew(folder: Path) -> None:
     for left in folder.iterdir():
         if left.is_dir() and not left.is_symlink():
             shutil.rmtree(left)
-        elif left.suffix not in (".json", ".log"):
+        elif left.name not in _KEPT:
             left.unlink()
 
 
@@ -90,4 +91,7 @@ def _run_installer(context: Context, archive: Archive, installer: str) -> None:
 def _leave_for_start_script(context: Context, file: Path) -> None:
     target = context.path("/var/run") / f"nova-agent.tar.{file.name.rpartition('.')[2]}"
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(file, target)
+    # It may come from another file system, and half of it is nothing that a start script may find.
+    stage = target.with_name(f".{target.name}.stage")
+    shutil.move(file, stage)
+    stage.replace(target)
