@@ -54,6 +54,7 @@ SYM, LNK, DIR = tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE
         [member("d", SYM, "."), member("out", SYM, "d/../../x")],
         [member("d", SYM, "."), member("out", SYM, "d/..")],
         [member("d/e", SYM, "."), member("out", SYM, "./d/e/../../..")],
+        [member("a/...", SYM, ".."), member("a/out", SYM, ".../../../x")],
         [member("a/x"), member("a", SYM, "b")],
         [member("a"), member("a", SYM, "b")],
         [member("a", SYM, "b"), member("a")],

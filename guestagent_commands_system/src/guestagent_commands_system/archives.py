@@ -6,6 +6,7 @@ import posixpath
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import dropwhile
 from pathlib import Path
 
 from guestagent_core import CommandError
@@ -86,7 +87,8 @@ def _checked(archive: tarfile.TarFile, size_limit: int) -> Iterator[tarfile.TarI
         folders.update(_above(name))
         if member.issym():
             target = posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname))
-            goes_up_late = ".." in member.linkname.lstrip("./").split("/")
+            steps = [step for step in member.linkname.split("/") if step not in ("", ".")]
+            goes_up_late = ".." in dropwhile("..".__eq__, steps)
             if posixpath.isabs(member.linkname) or not _is_inside(target) or goes_up_late:
                 raise _refused(member, "it is a link that leads outside")
             links.add(name)
