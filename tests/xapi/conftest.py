@@ -14,6 +14,7 @@ import pytest
 from tests.xen.harness import DAEMONS, Daemon, Guest, ProgramsMissingError, find_programs
 
 from guestagent_core import Dispatcher
+from guestagent_xapi.script_exchange import ScriptExchange
 from guestagent_xapi.vif_exchange import VifExchange
 from guestagent_xen.host.xapi import XapiHost
 
@@ -104,7 +105,7 @@ def run(*words: str) -> None:
 
 
 @contextmanager
-def running_thread(dispatcher: Dispatcher, exchange: VifExchange) -> Iterator[None]:
+def running_thread(dispatcher: Dispatcher, exchange: ScriptExchange | VifExchange) -> Iterator[None]:
     """Runs a channel in a thread until the ``with`` block ends."""
     thread = threading.Thread(target=dispatcher.run)
     thread.start()

@@ -1,9 +1,10 @@
-"""Any order of what a host does to a guest's network devices: what has to stand and be set after each."""
+"""Any order of what a host does to a guest: what has to stand and be set after each, and after all at once."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -22,22 +23,32 @@ from guestagent_core import (
     InvalidArgumentError,
     command,
 )
+from guestagent_xapi.script_exchange import ScriptExchange
+from guestagent_xapi.script_parser import ScriptParser
 from guestagent_xapi.vif_exchange import VifExchange
 from guestagent_xapi.vif_parser import VifParser
-from guestagent_xen.host.xapi import XapiHost
+from guestagent_xen.host.xapi import ScriptOutcome, XapiHost
 
 from .conftest import MACS, running_thread, until
 from .development import DevelopmentDaemon, DevelopmentGuest
 
 SEED = 20261125
 NUMBERS, FAMILIES = st.sampled_from((0, 1)), st.sampled_from((4, 6))
-STEPS = st.one_of(
-    st.tuples(st.sampled_from(("plug",)), NUMBERS, st.just(4), st.just("")),
-    st.tuples(st.sampled_from(("static",)), NUMBERS, FAMILIES, st.sampled_from(("10", "11", "junk"))),
+STEPS = (
+    st.tuples(st.just("plug"), NUMBERS, st.just(4), st.just("")),
+    st.tuples(st.just("static"), NUMBERS, FAMILIES, st.sampled_from(("10", "11"))),
     st.tuples(st.sampled_from(("dhcp", "none")), NUMBERS, FAMILIES, st.just("")),
     st.tuples(st.sampled_from(("resume", "set-data")), NUMBERS, st.just(4), st.sampled_from(("a", "b"))),
 )
-ORDERS = st.lists(STEPS, min_size=1, max_size=12)
+SETTLING = (  # what only has one outcome when nothing else is under way
+    st.tuples(st.just("static"), NUMBERS, FAMILIES, st.just("junk")),
+    st.tuples(st.just("script"), NUMBERS, st.just(4), st.sampled_from(("a", "b"))),
+)
+ORDERS = st.one_of(
+    st.tuples(st.just(False), st.lists(st.one_of(*STEPS, *SETTLING), min_size=1, max_size=12)),
+    st.tuples(st.just(True), st.lists(st.one_of(*STEPS), min_size=1, max_size=12)),
+)
+"""Whether the host is hasty, and what it does."""
 Step = tuple[str, int, int, str]
 State = dict[tuple[str, str], tuple[str, str | None]]
 
@@ -60,6 +71,15 @@ class Nics(CommandBase):
         return CommandResult()
 
 
+class Acme(CommandBase):
+    """What a script can call."""
+
+    @command("acme.echo")
+    def echo(self, value: str) -> CommandResult:
+        """Answers its value."""
+        return CommandResult(0, value)
+
+
 def address_of(family: int, last: str) -> str:
     return f"192.0.2.{last}/24" if family == 4 else f"2001:db8::{last}/64"
 
@@ -79,6 +99,9 @@ def act(host: XapiHost, step: Step, plugged: set[int], state: State) -> None:
                 state.pop((MACS[each], name), None)
     elif verb == "set-data":
         host.set_data({text: "1"})
+    elif verb == "script":
+        until(lambda: "feature-xs-batcmd" in host.view().other)
+        assert host.script(f'acme.echo "{text}"', 10) == ScriptOutcome("SUCCESS", 0, text, "")
     elif number in plugged:
         key = MACS[number], f"ipv{family}"
         if verb == "static":
@@ -100,37 +123,54 @@ def note_error(step: Step, plugged: set[int], wrong: dict[int, int]) -> None:
         wrong.clear()
     elif verb == "plug":
         wrong.pop(number, None)
-    elif verb != "set-data" and number in plugged:
+    elif verb not in ("set-data", "script") and number in plugged:
         if text == "junk":
             wrong[number] = family
         elif wrong.get(number) == family:
             del wrong[number]
 
 
+@contextmanager
+def running_when(condition: Callable[[], bool], dispatcher: Dispatcher, exchange: VifExchange) -> Iterator[None]:
+    """Runs a channel once something is there; the guest's device is for one program after the other to open."""
+    until(condition)
+    with running_thread(dispatcher, exchange):
+        yield
+
+
 def settled(host: XapiHost, plugged: set[int]) -> bool:
     return not any({"enabled", "enabled6"} & set(host.setting(number)) for number in plugged)
 
 
-def converse(host: XapiHost, way: Path, root: Path, steps: list[Step]) -> None:
-    """Lets an agent obey ``steps`` one by one."""
+def converse(host: XapiHost, way: Path, root: Path, steps: list[Step], *, hasty: bool) -> None:
+    """Lets an agent obey ``steps``.
+
+    :param hasty: whether the host does not wait for the end of one before the next.
+    """
     Nics.state = {}
     host.make()
-    exchange = VifExchange(VifExchange.Options(way, root))
-    dispatcher = Dispatcher(exchange, VifParser(ChannelRunner(CommandRegistry([Nics]), "xapi-vif")))
+    vifs, scripts = VifExchange(VifExchange.Options(way, root)), ScriptExchange(ScriptExchange.Options(way))
+    of_vifs = Dispatcher(vifs, VifParser(ChannelRunner(CommandRegistry([Nics]), "xapi-vif")))
+    of_scripts = Dispatcher(scripts, ScriptParser(ChannelRunner(CommandRegistry([Acme]), "xapi-script")))
     expected: State = {}
     plugged: set[int] = set()
     wrong: dict[int, int] = {}
     with (
         mock.patch("guestagent_commands_net.families.owner", return_value="ifupdown"),
         mock.patch("guestagent_xapi.vif_exchange._is_there", return_value=True),
-        running_thread(dispatcher, exchange),
+        running_thread(of_scripts, scripts),
+        running_when(lambda: "feature-xs-batcmd" in host.view().other, of_vifs, vifs),
     ):
         for step in steps:
             act(host, step, plugged, expected)
+            if hasty:
+                continue
             until(lambda: settled(host, plugged))
             assert Nics.state == expected, step
             note_error(step, plugged, wrong)
             assert {each for each in plugged if host.setting(each)["error-code"] != "0"} == set(wrong), step
+        until(lambda: settled(host, plugged))
+        assert Nics.state == expected
         until(lambda: host.view().other.get("feature-static-ip-setting") == "1")
     assert "feature-static-ip-setting" not in host.view().other
 
@@ -138,13 +178,14 @@ def converse(host: XapiHost, way: Path, root: Path, steps: list[Step]) -> None:
 @seed(SEED)
 @settings(max_examples=100, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(ORDERS)
-def test_any_order_ends_as_the_host_said_last(steps: list[Step]) -> None:
+def test_any_order_ends_as_the_host_said_last(orders: tuple[bool, list[Step]]) -> None:
+    hasty, steps = orders
     with tempfile.TemporaryDirectory(prefix="ga-") as name:
         daemon = DevelopmentDaemon(Path(name))
         with daemon.store:
             guest = DevelopmentGuest(daemon, 7)
             with XapiHost(7, socket=str(daemon.socket)) as host:
-                converse(host, guest.device, Path(name), steps)
+                converse(host, guest.device, Path(name), steps, hasty=hasty)
 
 
 @pytest.mark.real
@@ -162,12 +203,13 @@ def test_any_order_ends_so_on_real_daemons(kind: str, folder: Path) -> None:
     ):
 
         @seed(SEED)
-        @settings(max_examples=10, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=30, deadline=None, database=None, suppress_health_check=list(HealthCheck))
         @given(ORDERS)
-        def obeyed(steps: list[Step]) -> None:
+        def obeyed(orders: tuple[bool, list[Step]]) -> None:
+            hasty, steps = orders
             if daemon.host.list(f"{guest.home}/xenserver"):
                 daemon.host.remove(f"{guest.home}/xenserver")
-            converse(host, guest.device, folder, steps)
+            converse(host, guest.device, folder, steps, hasty=hasty)
 
         run: Callable[[], None] = obeyed
         run()
