@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import queue
 import sqlite3
 import subprocess
@@ -664,7 +665,9 @@ def test_a_result_that_cannot_be_written_is_answered(machine: Machine, monkeypat
 
 def test_an_agent_that_has_not_run_such_a_command_has_not_loaded_sqlite() -> None:
     program = "import sys, guestagent_core.agent, guestagent_core.service\nprint(*sys.modules)"
-    done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
+    argv, measured = [sys.executable, "-I", "-c", program], "COVERAGE_PROCESS_CONFIG"  # which loads sqlite3 itself
+    environment = {name: value for name, value in os.environ.items() if name != measured}
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, env=environment)
     assert "guestagent_core.journal" in done.stdout.split()
     assert not {"sqlite3", "hmac", "guestagent_core.entries"} & set(done.stdout.split())
 
