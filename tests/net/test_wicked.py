@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from ipaddress import ip_address, ip_interface
 from typing import ClassVar
 
@@ -79,6 +80,17 @@ def test_name_servers_of_nobody_stay_beside_one_interface_and_go_with_the_whole_
         assert after[f"{FOLDER}/config"].content.decode() == f'NETCONFIG_DNS_STATIC_SERVERS="{servers}"\n'
         gone = apply_changes(after, Wicked().render(Change(whole=False, removed=("eth0",)), Snapshot(after)))
         assert b"192.0.2.2" not in gone[f"{FOLDER}/config"].content
+
+
+def test_name_servers_of_an_interface_that_stays_as_it_is_stay() -> None:
+    first, second = (
+        Interface(f"eth{number}", None, None, (ip_interface(f"192.0.2.4{number}/24"),), (), Dns((ip_address(server),)))
+        for number, server in enumerate(("192.0.2.2", "192.0.2.3"))
+    )
+    files = apply_changes({}, Wicked().render(Change((first, second)), Snapshot()))
+    other = replace(second, mtu=1400)
+    after = apply_changes(files, Wicked().render(Change((first, other)), Snapshot(files)))
+    assert after[f"{FOLDER}/config"].content == b'NETCONFIG_DNS_STATIC_SERVERS="192.0.2.2 192.0.2.3"\n'
 
 
 def test_an_interface_that_is_removed_is_taken_down_with_its_old_files() -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from guestagent_core.errors import CommandError
 
 from .backends import Claim, Evidence, FileChange, Plan, Snapshot, Step, Steps
+from .checks import NetworkValueError
 from .freebsd_form import (
     DEFAULTS,
     ROUTE_LISTS,
@@ -19,9 +20,11 @@ from .freebsd_form import (
     read_routes,
     route_names,
     variable,
+    with_one_default,
     write_interface,
     write_routes,
 )
+from .gateway_routes import share_on_link
 from .model import VERSIONS, Change, Interface, Vlan, merge
 from .reading import read_file
 from .shell_variables import ShellVariables, decoded, double_quoted
@@ -88,21 +91,21 @@ class Freebsd:
                     found.append(replace(interface, routes=read_routes(interface, values)))
             except (ValueError, IndexError) as error:
                 raise CommandError(f"{_FILE}: {name}: {error}") from None
-        return tuple(found)
+        return with_one_default(found)
 
     def render(self, change: Change, snapshot: Snapshot) -> tuple[FileChange, ...]:
         """Returns the file if variables of the change's interfaces differ."""
         before = _text(snapshot.files)
         file = ShellVariables(before)
         current = {interface.name: interface for interface in self.read(snapshot.files, snapshot.nics)}
-        for interface in change.interfaces:
-            old = current.get(interface.name)
-            merged = merge(old, interface)
-            if old != merged:
-                written = write_interface(merged)
-                _take_routes(file, interface.name, old)
-                _put(file, merged, written)
-                _put_routes(file, merged)
+        _check_defaults(change, current)
+        wanted = (share_on_link(merge(current.get(each.name), each)) for each in change.interfaces)
+        changed = [each for each in wanted if each != current.get(each.name)]
+        for interface in changed:  # before any is put: the default route may go from one to another
+            _take_routes(file, interface.name, current.get(interface.name))
+        for interface in changed:
+            _put(file, interface, write_interface(interface))
+            _put_routes(file, interface)
         for name in change.removed:
             if name in current:
                 _take_routes(file, name, current[name])
@@ -123,6 +126,19 @@ class Freebsd:
         configured = {interface.name for interface in self.read(snapshot.files, snapshot.nics)}
         before = [name for name in change.names if name in configured]
         return Plan(Steps(_stop(before), _start(wanted), _again(wanted)), Steps(_stop(wanted), _start(before)))
+
+
+def _check_defaults(change: Change, current: Mapping[str, Interface]) -> None:
+    """Makes sure that the machine has one default route of either version, for FreeBSD knows no second one.
+
+    :raises NetworkValueError: there would be more.
+    """
+    changed = {each.name: merge(current.get(each.name), each) for each in change.interfaces}
+    after = {name: each for name, each in {**current, **changed}.items() if name not in change.removed}
+    for version in VERSIONS:
+        names = [name for name, each in after.items() if any(route.is_default for route in each.routes_of(version))]
+        if len(names) > 1 and changed.keys() & names:
+            raise NetworkValueError(f"Multiple IPv{version} default routes specified")  # as hosts know it
 
 
 def _text(files: Files) -> str:

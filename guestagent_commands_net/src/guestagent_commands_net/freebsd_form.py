@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from .checks import NetworkValueError
+from .gateway_routes import join_gateway_routes
 from .model import Bond, Dns, Interface, Route, Vlan
 from .shell_variables import double_quoted
 
@@ -24,6 +25,7 @@ __all__ = (
     "read_routes",
     "route_names",
     "variable",
+    "with_one_default",
     "write_interface",
     "write_routes",
 )
@@ -165,7 +167,7 @@ def _written(address: IPInterface) -> list[str]:
 
 def route_names(interface: str, version: int, values: Mapping[str, str], networks: Iterable[IPNetwork]) -> list[str]:
     """Returns the routes of the list that lead through ``interface``: those that are named after it, and those whose
-    gateway lies in one of its networks.
+    gateway lies in one of its networks, unless they are named after another.
     """
     listed, prefix = ROUTE_LISTS[version]
     networks = list(networks)
@@ -174,7 +176,12 @@ def route_names(interface: str, version: int, values: Mapping[str, str], network
         route = _read_route(values.get(prefix + name, ""), version)
         through = values.get(prefix + name, "").split()[-2:]
         near = route is not None and route.gateway is not None and any(route.gateway in each for each in networks)
-        if re.fullmatch(rf"{re.escape(variable(interface))}_\d+", name) or through == ["-interface", interface] or near:
+        named = name.rpartition("_")[0] if re.search(r"_\d+$", name) else None
+        if (
+            named == variable(interface)
+            or through == ["-interface", interface]
+            or (near and f"ifconfig_{named}" not in values)
+        ):
             found.append(name)
     return found
 
@@ -194,7 +201,24 @@ def read_routes(interface: Interface, values: Mapping[str, str]) -> tuple[Route,
         for name in route_names(interface.name, version, values, networks):
             route = _read_route(values.get(prefix + name, ""), version)
             found += [route] if route is not None else []
-    return _joined(found)
+    return join_gateway_routes(found)
+
+
+def with_one_default(interfaces: Sequence[Interface]) -> tuple[Interface, ...]:
+    """Leaves the default gateway, of which nothing says through which interface it is reached, to the one that has it
+    in the narrowest network.
+    """
+    found = {each.name: each for each in interfaces}
+    for version in (4, 6):
+        near = {
+            (each.name, route): max(at.network.prefixlen for at in each.addresses if route.gateway in at.network)
+            for each in interfaces
+            for route in each.routes_of(version)
+            if route.is_default and any(route.gateway in at.network for at in each.addresses)
+        }
+        for name, route in near.keys() - {max(near, key=near.__getitem__, default=None)}:
+            found[name] = replace(found[name], routes=tuple(each for each in found[name].routes if each != route))
+    return tuple(found.values())
 
 
 def _read_route(text: str, version: int) -> Route | None:
@@ -222,21 +246,6 @@ def _read_route(text: str, version: int) -> Route | None:
         ip_network(destination, strict=False),
         None if gateway is None else ip_address(gateway),
         mtu=None if mtu is None else int(mtu),
-    )
-
-
-def _joined(routes: Sequence[Route]) -> tuple[Route, ...]:
-    """Takes the routes to gateways, which :func:`write_routes` puts before those that lead through them, as such."""
-    gateways = {route.gateway for route in routes}
-    near = {
-        route.destination.network_address
-        for route in routes
-        if route.gateway is None and route.destination.num_addresses == 1
-    } & gateways
-    return tuple(
-        replace(route, on_link=route.gateway in near)
-        for route in routes
-        if route.gateway is not None or route.destination.network_address not in near
     )
 
 

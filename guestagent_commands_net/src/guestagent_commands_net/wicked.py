@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from guestagent_core.errors import CommandError
 
 from .backends import Claim, Evidence, FileChange, Plan, Snapshot, Step, Steps
+from .gateway_routes import share_on_link
 from .model import Change, Dns, Interface, merge
 from .reading import find_files, program, read_file
 from .shell_variables import ShellVariables, decoded, double_quoted
@@ -94,10 +95,12 @@ class Wicked:
         current = {interface.name: interface for interface in self.read(snapshot.files)}
         wanted: dict[str, str | None] = {}
         gone, come = [], []
+        kept = [each.dns for name, each in current.items() if name not in change.names]
         for interface in change.interfaces:
             old = current.get(interface.name)
-            merged = merge(old, interface)
+            merged = share_on_link(merge(old, interface))
             if old == merged:
+                kept.append(merged.dns)
                 continue
             wanted |= self._written(merged, snapshot.files)
             gone += [old.dns] if old is not None else []
@@ -106,7 +109,6 @@ class Wicked:
             gone += [current[name].dns] if name in current else []
             wanted |= {f"{_FOLDER}/{kind}-{name}": None for kind in ("ifcfg", "ifroute", "ifsysctl")}
         if any(gone) or any(come):
-            kept = [each.dns for name, each in current.items() if name not in change.names]
             wanted[_CONFIG] = _with_dns(snapshot.files, gone, come, kept, whole=change.whole)
         return tuple(
             FileChange(path, None if text is None else text.encode())

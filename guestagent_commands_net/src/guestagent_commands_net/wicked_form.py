@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import TYPE_CHECKING
 
 from .bonds import MODES
+from .gateway_routes import join_gateway_routes
 from .model import Bond, Dns, Interface, Route, Vlan
 from .shell_variables import single_quoted
 
@@ -140,7 +140,7 @@ def read_routes(name: str, text: str) -> tuple[Route, ...]:
         if device not in ("-", name) or kind not in ("-", "unicast"):
             continue
         found.append(_route(destination, gateway, mask, options))
-    return _joined(found)
+    return join_gateway_routes(found)
 
 
 def _route(destination: str, gateway: str, mask: str, options: Sequence[str]) -> Route:
@@ -155,20 +155,3 @@ def _route(destination: str, gateway: str, mask: str, options: Sequence[str]) ->
         int(settings["metric"]) if "metric" in settings else None,
         mtu=int(settings["mtu"]) if "mtu" in settings else None,
     )
-
-
-def _joined(routes: Sequence[Route]) -> tuple[Route, ...]:
-    """Takes the routes to gateways, which :func:`write_routes` puts before those that lead through them, as such."""
-    to_gateways = {
-        route.destination.network_address
-        for route in routes
-        if route.gateway is None
-        and route.destination.num_addresses == 1
-        and any(other.gateway == route.destination.network_address for other in routes)
-    }
-    return tuple(
-        replace(route, on_link=route.gateway in to_gateways)
-        for route in routes
-        if not (route.gateway is None and route.destination.num_addresses == 1
-                and route.destination.network_address in to_gateways)
-    )  # fmt: skip
