@@ -33,7 +33,7 @@ from guestagent_xen.host import (
 from guestagent_xen.host import __main__ as host
 
 FILE = Path(host.__file__)
-LIST, READ, WATCH, WRITE, REMOVE, EVENT, ERROR = 1, 2, 4, 11, 13, 15, 16
+LIST, READ, WATCH, INTRODUCE, RELEASE, WRITE, REMOVE, EVENT, ERROR = 1, 2, 4, 8, 9, 11, 13, 15, 16
 HEADER = struct.Struct("=IIII")
 STANDARD_LIBRARY = {
     *("argparse", "base64", "collections", "contextlib", "getpass", "json", "os", "secrets", "select", "socket"),
@@ -225,6 +225,19 @@ def test_a_domain_that_is_not_there_is_told_and_nothing_written(store: Path) -> 
     assert "8" not in Wire(store).children("/local/domain")
 
 
+def test_a_domain_of_which_only_the_nodes_are_left_is_told_and_nothing_written(store: Path) -> None:
+    Wire(store).ask(RELEASE, "7")
+    with client_of(store) as client, pytest.raises(DomainGoneError, match="There is no domain 7"):
+        client.version()
+    assert leftovers(store) == []
+
+
+def test_who_may_not_ask_for_domains_asks_their_agents(store: Path) -> None:
+    view = store.with_name(f"{store.name}.7")  # an unprivileged domain's
+    with client_of(view, 0.2) as client, pytest.raises(AgentTimeoutError):
+        client.version()
+
+
 @pytest.mark.parametrize("removed", ["/local/domain/7/name", "/local/domain/7"])
 def test_a_domain_that_goes_is_told_from_a_silent_agent(store: Path, removed: str) -> None:
     def vanish(identifier: str, request: dict[str, Any]) -> None:
@@ -414,6 +427,7 @@ def test_the_exit_status_tells_what_failed(store: Path, tmp_path: Path, capsys: 
     assert host.main([*place, "8", "version"]) == 4
     assert host.main(["--socket", str(tmp_path / "none"), "7", "version"]) == 5
     Wire(store).ask(WRITE, "/local/domain/9/name", b"silent")
+    Wire(store).ask(INTRODUCE, "9", b"1\x001\0")
     assert host.main([*place, "9", "version", "--timeout", "0.05"]) == 3
     with pytest.raises(SystemExit) as caught:
         host.main(["7"])

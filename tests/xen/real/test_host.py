@@ -126,9 +126,9 @@ def test_a_destroyed_domain_is_told_at_once(daemon: Daemon, guest: Guest, forget
         guest.destroy(forget=forget)
         _, complaint = process.communicate(timeout=5.0)
     assert (process.returncode, "Domain 7 went away" in complaint) == (GONE, True), complaint
-    if forget:
-        with pytest.raises(DomainGoneError), GuestClient(7, socket=str(daemon.socket)) as client:
-            client.version()
+    with pytest.raises(DomainGoneError, match="no domain 7"), GuestClient(7, socket=str(daemon.socket)) as client:
+        client.version()
+    assert daemon.host.list(f"{guest.home}/data/host") == []
 
 
 def test_a_domain_that_never_was_is_told(daemon: Daemon) -> None:

@@ -164,7 +164,6 @@ class GuestClient:
         self._socket = socket
         self._home = f"/local/domain/{domid}"
         self._store: Optional[_Store] = None
-        self._was_introduced = False
 
     def __enter__(self) -> "GuestClient":
         return self
@@ -332,7 +331,6 @@ class GuestClient:
                 store.watch(f"{self._home}/name", deadline)
                 with suppress(StoreError):  # only domain 0 may
                     store.watch("@releaseDomain", deadline)
-                self._was_introduced = store.is_introduced(self.domid, deadline)
             except BaseException:
                 store.close()
                 raise
@@ -340,10 +338,8 @@ class GuestClient:
         return self._store
 
     def _is_gone(self, store: "_Store", deadline: float) -> bool:
-        """Whether the domain's name is removed, as tools do at its end, or the store knows of its end."""
-        if store.read(f"{self._home}/name", deadline) is None:
-            return True
-        return self._was_introduced and not store.is_introduced(self.domid, deadline)
+        """Whether the domain's name is removed, as tools do at its end, or the daemon knows no such domain."""
+        return store.read(f"{self._home}/name", deadline) is None or store.is_introduced(self.domid, deadline) is False
 
 
 class _Store:
@@ -418,13 +414,14 @@ class _Store:
         with suppress(StoreError):
             self._ask(_UNWATCH, path.encode() + b"\0host\0", 0)
 
-    def is_introduced(self, domid: int, deadline: float) -> bool:
+    def is_introduced(self, domid: int, deadline: float) -> Optional[bool]:
+        """Returns whether the daemon knows a domain, whatever became of its nodes; None: it does not say."""
         try:
             return self._ask(_IS_INTRODUCED, b"%d\0" % domid, deadline).startswith(b"T")
         except StoreError as error:
             if not error.name:
                 raise
-            return False  # only domain 0 may ask
+            return None  # only domain 0 may ask
 
     def next_event(self, deadline: float) -> Optional[str]:
         """Waits until something that is watched has changed, and returns its path; None: nothing has."""
