@@ -69,13 +69,23 @@ def main(arguments: Sequence[str]) -> int:
     """Runs the worker; returns 1 if the folder cannot be used."""
     folder = Folder(Path(arguments[0]))
     os.umask(0o022)
+    options = arguments[1:]
+    only = options[1] if len(options) > 1 else None
+    if only is not None and not _is_open(folder, only):
+        return 0  # before somebody who waits for the worker of the next transaction takes this one for it
     # Whoever waits for this process sees the end of this descriptor, and so that of the process and its fork.
     with suppress(OSError):
         alive = os.open(folder.alive_path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         os.write(alive, b".")
-    options = arguments[1:]
-    work(folder, recovering="--recover" in options, only=options[1] if len(options) > 1 else None)
+    work(folder, recovering="--recover" in options, only=only)
     return 0
+
+
+def _is_open(folder: Folder, identifier: str) -> bool:
+    with suppress(ValueError):  # which is told where the record is used
+        record = folder.record()
+        return record is not None and record.id == identifier
+    return True
 
 
 if __name__ == "__main__":
