@@ -1,7 +1,8 @@
 """Answers: one transaction takes a request out of the store and puts its answer in.
 
-A request never vanishes without its answer: the transaction is committed once the writing is known to be done, or at
-once where the daemon is known to fail one in which there was no room for it.
+Daemons commit what is left of a transaction of which they refused a part. So that a request never vanishes without its
+answer, its removal is asked for only once the answer is known to be written; then it goes in one send with the commit,
+because other changes of the folder of requests before the commit, which hosts make all the time, are conflicts.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pyxs._internal import Op
 from guestagent_core import ExchangeError, ResponseTooLargeError
 
 from .listing import list_children
-from .session import DIRECTORY_PART, Operation, Session, SessionLostError, StoreError
+from .session import Operation, Session, SessionLostError, StoreError
 
 __all__ = ("NO_ROOM", "Answerer")
 
@@ -29,7 +30,6 @@ _DROPPED = ("EAGAIN", "ENOENT")  # the transaction met a conflict; the daemon do
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.1  # seconds, after a second conflict
 _LARGEST_OF_XENSTORED = 2015  # bytes that a guest may write: 2048 for the record with an entry of permissions
 _LARGEST_OF_OXENSTORED = 2048
-_REFUSED = 2100  # bytes of a value that either refuses
 _SPARE_LIFE = 0.02  # seconds; oxenstored punishes those whose old transactions conflict
 _FIRST_REMOVED = 4  # answers removed at a time to make room; doubled while that is not enough
 _UNTOUCHED = 1.0  # seconds for which no answer is removed: many hosts look for theirs every half second
@@ -53,7 +53,7 @@ class Answerer:
         self._listed = False  # whether it is known which are there, those of earlier runs too
         self._watching = False  # whether the host takes answers away
         self._spare: tuple[int, float] | None = None  # a transaction begun ahead, and when
-        self._whole: bool | None = None  # whether a transaction without room fails as a whole; None: not known yet
+        self._removes_first = False  # whether the removal comes before the writing, and the commit after both are done
         self.events_before_commit = 0
         """How many of the session's events came before the last answer was in."""
 
@@ -84,18 +84,14 @@ class Answerer:
     def forget_session(self) -> None:
         """The session is lost, and what was begun in it."""
         self._spare = None
-        self._whole = None  # it may be another daemon the next time
-        self._listed = self._watching = False
+        self._removes_first = self._listed = self._watching = False
         self._put = dict.fromkeys(self._put, float("inf"))  # hosts could not collect any either
 
-    def answer(
-        self, session: Session, request: bytes, content: bytes, name: bytes, value: bytes, *, more: bool
-    ) -> bool:
+    def answer(self, session: Session, request: bytes, name: bytes, value: bytes, *, more: bool) -> bool:
         """Removes the node ``request`` and writes the answer ``name``, both or neither.
 
         While the folder is full of answers that are younger than a second, it waits for the host to collect them.
 
-        :param content: that of the request.
         :param more: whether to begin the next transaction at once.
         :returns: whether there was a node to remove.
         :raises ResponseTooLargeError: the daemon, or the way to it, does not take a value of this size.
@@ -108,14 +104,12 @@ class Answerer:
         if len(value) > room:
             raise ResponseTooLargeError(room)
         most = _FIRST_REMOVED
-        pause, deadline = (
-            0.0,
-            time.monotonic() + self._patience,
-        )  # the first time again at once: a request came beside it
+        pause = 0.0  # the first time it is tried again at once: something came beside it
+        deadline = time.monotonic() + self._patience
         try:
             while True:
                 try:
-                    found = self._try(session, request, content, path, value, more)
+                    found = self._try(session, request, path, value, more)
                     break
                 except StoreError as error:
                     if error.name in _DROPPED:
@@ -130,6 +124,9 @@ class Answerer:
                         raise
                     if len(value) > _LARGEST_OF_XENSTORED and self._fits(session, path):
                         raise ResponseTooLargeError(_LARGEST_OF_XENSTORED) from error
+                    if not self._removes_first:
+                        self._removes_first = True  # a node that goes may be the room for one that comes
+                        continue
                     went = self._make_room(session, most)
                     if went is None:
                         raise
@@ -148,37 +145,39 @@ class Answerer:
             del self._put[next(iter(self._put))]
         return found
 
-    def _try(self, session: Session, request: bytes, content: bytes, path: bytes, value: bytes, more: bool) -> bool:
-        at_once = self._fails_whole(session, path)
+    def _try(self, session: Session, request: bytes, path: bytes, value: bytes, more: bool) -> bool:
+        """Tries once; returns whether there was a node to remove."""
         transaction = self._begin(session)
-        committing = [Operation(Op.TRANSACTION_END, b"T\0", transaction)]
+        removing = [Operation(Op.RM, request + b"\0", transaction)]
+        writing = [Operation(Op.WRITE, path + b"\0" + value, transaction)]
+        ending = [Operation(Op.TRANSACTION_END, b"T\0", transaction)]
         if more:
-            committing.append(self.begin_ahead())
-        operations = [  # in this order, for then the answer needs no room among the nodes
-            Operation(Op.RM, request + b"\0", transaction),
-            Operation(Op.WRITE, path + b"\0" + value, transaction),
-        ]
-        removed, written, *done = session.call_all(*operations, *(committing if at_once else ()), mark=2 * at_once)
-        # A request that is gone is still answered: the host gave up waiting but may look later.
-        gone = isinstance(removed, StoreError) and removed.name == "ENOENT"
-        failed = written if isinstance(written, StoreError) else removed if not gone else None
-        if not done:
-            if isinstance(failed, StoreError):
-                session.tell(Operation(Op.TRANSACTION_END, b"F\0", transaction))
-                raise failed
-            done = session.call_all(*committing)
+            ending.append(self.begin_ahead())
+        if self._removes_first:
+            removed, written = session.call_all(*removing, *writing)
+            self._give_up_if(_refusal(written) or _refusal(removed, but="ENOENT"), session, transaction)
+            committed, *begun = session.call_all(*ending)
+        else:
+            (written,) = session.call_all(*writing)
+            self._give_up_if(_refusal(written), session, transaction)
+            removed, committed, *begun = session.call_all(*removing, *ending, mark=1)
         self.events_before_commit = session.events_before_answer
-        committed, *begun = done
         for answer in begun:
             self.begun_ahead(answer)
-        if isinstance(failed, StoreError):
-            if not isinstance(committed, StoreError) and isinstance(removed, bytes):
-                self._whole = False  # it was refused for another reason than room, and only the removal was done
-                session.call_all(Operation(Op.WRITE, request + b"\0" + content))
-            raise failed
         if isinstance(committed, StoreError):
             raise committed
-        return not gone
+        refused = _refusal(removed, but="ENOENT")
+        if refused is not None:  # an answer was put whose request stays, which is not to happen again
+            self._removes_first = True
+            session.call_all(Operation(Op.RM, path + b"\0"))
+            raise refused
+        # A request that is gone was still answered: the host gave up waiting but may look later.
+        return isinstance(removed, bytes)
+
+    def _give_up_if(self, refused: StoreError | None, session: Session, transaction: int) -> None:
+        if refused is not None:
+            session.tell(Operation(Op.TRANSACTION_END, b"F\0", transaction))
+            raise refused
 
     def _begin(self, session: Session) -> int:
         if self._spare is not None and time.monotonic() - self._spare[1] < _SPARE_LIFE:
@@ -187,28 +186,6 @@ class Answerer:
             return transaction
         self.rest(session)
         return int(session.call(Op.TRANSACTION_START, b"").rstrip(b"\0"))
-
-    def _fails_whole(self, session: Session, path: bytes) -> bool:
-        """Returns whether the daemon takes nothing of a transaction in which it had no room for something.
-
-        Then all of an answer can be asked for in one send, which saves a round trip, and time in which a request that
-        comes beside it is a conflict. C xenstored does so, oxenstored does not: found out once, by a value too large.
-        """
-        if self._whole is None:
-            transaction = self._begin(session)
-            large = (path + b"\0" + b"x" * _REFUSED)[: session.largest]
-            (written,) = session.call_all(Operation(Op.WRITE, large, transaction))
-            refused = isinstance(written, StoreError)
-            end = b"T\0" if refused else b"F\0"
-            (ended,) = session.call_all(Operation(Op.TRANSACTION_END, end, transaction))
-            if refused:
-                if isinstance(ended, StoreError) and ended.name in _DROPPED:
-                    return False  # it is not known yet
-                self._whole = isinstance(ended, StoreError)
-            else:  # domain 0, which C xenstored refuses nothing; it alone lists in parts
-                (part,) = session.call_all(Operation(DIRECTORY_PART, self._folder + b"\0000\0"))
-                self._whole = not isinstance(part, StoreError) or part.name == "ENOENT"
-        return self._whole
 
     def _fits(self, session: Session, path: bytes) -> bool:
         """Returns whether an empty answer would be taken: then it is the size of this one that is refused."""
@@ -268,6 +245,10 @@ class Answerer:
         earlier = min([_now(session), *ours.values()])
         self._put = {**{name: earlier for name in there if name not in ours}, **ours}
         return False
+
+
+def _refusal(answer: bytes | StoreError, *, but: str = "") -> StoreError | None:
+    return answer if isinstance(answer, StoreError) and answer.name != but else None
 
 
 def _now(session: Session) -> float:

@@ -45,8 +45,6 @@ class XenStoreDemo:
 
     def __call__(self, client: DemoClient, root: Path, print: Callable[[str], object]) -> None:
         """Shows what is in the store, what the agent does to it, and how long that takes."""
-        with GuestClient(_DOMAIN, socket=str(self._store.path), timeout=_PATIENCE) as host:
-            host.call("version", "agent")  # at the first answer the agent asks more, to get to know the daemon
         print(f"A XenStore, which this process serves: the host is domain 0, the agent is in domain {_DOMAIN}.")
         print("The host writes a node; the agent takes it away and writes its answer, in one transaction:")
         self._converse("first", b'{"name": "version", "value": "agent"}', print)

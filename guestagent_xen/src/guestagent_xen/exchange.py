@@ -384,9 +384,7 @@ class XenStoreExchange:
     def _answer(self, session: Session, name: bytes, answer: bytes) -> None:
         while True:
             try:
-                removed = self._answerer.answer(
-                    session, self._node(name), self._open[name], name, answer, more=bool(self._inbox)
-                )
+                removed = self._answerer.answer(session, self._node(name), name, answer, more=bool(self._inbox))
                 break
             except StoreError as error:
                 if error.name not in NO_ROOM or not self._shed_requests(session, name):
