@@ -32,8 +32,10 @@ _LARGEST_OF_XENSTORED = 2015  # bytes that a guest may write: 2048 for the recor
 _LARGEST_OF_OXENSTORED = 2048
 _SPARE_LIFE = 0.02  # seconds; oxenstored punishes those whose old transactions conflict
 _FIRST_REMOVED = 4  # answers removed at a time to make room; doubled while that is not enough
-_UNTOUCHED = 1.0  # seconds for which no answer is removed: many hosts look for theirs every half second
-_LONGEST_WAIT = 0.2  # seconds, for somebody to collect one
+_UNTOUCHED = (
+    1.0  # seconds of the daemon's life for which no answer is removed: many hosts look for theirs every half second
+)
+_LONGEST_WAIT = 0.2  # seconds, for somebody to collect one; less than a silence of the daemon that counts as life
 _MOST_KNOWN = 1024  # answers known by name; a guest has less room
 _TOKEN = b"answers"
 
@@ -48,8 +50,8 @@ class Answerer:
     def __init__(self, folder: bytes, patience: float) -> None:
         self._folder = folder
         self._patience = patience
-        self._put: dict[bytes, float] = {}  # the names of our answers, oldest first, and when they were put, in the
-        # time of _now()
+        self._put: dict[bytes, float] = {}  # the names of our answers, oldest first, and when they were put, in
+        # the session's time alive: while the daemon stands still, nobody can collect an answer
         self._listed = False  # whether it is known which are there, those of earlier runs too
         self._watching = False  # whether the host takes answers away
         self._spare: tuple[int, float] | None = None  # a transaction begun ahead, and when
@@ -140,7 +142,7 @@ class Answerer:
                 with suppress(StoreError):
                     session.call(Op.UNWATCH, self._folder, _TOKEN)
         self._put.pop(name, None)
-        self._put[name] = _now(session)
+        self._put[name] = session.alive
         if len(self._put) > _MOST_KNOWN:
             del self._put[next(iter(self._put))]
         return found
@@ -204,13 +206,13 @@ class Answerer:
         if not self._put:
             self._listed = False
             return None
-        now = _now(session)
+        now = session.alive
         self._put = {name: min(when, now) for name, when in self._put.items()}
         latest = now - _UNTOUCHED
         oldest = [name for name, when in islice(self._put.items(), most) if when <= latest]
         if not oldest:
             if self._watching:
-                # In parts: that the daemon stands still shows in how long the next operation takes.
+                # In parts, after each of which it is tried again: a daemon that is not heard is not known to be alive.
                 session.await_event(_TOKEN, min(next(iter(self._put.values())) - latest, _LONGEST_WAIT))
             else:  # it is tried once more now: what the host collects before the watch is set, no event tells
                 session.call(Op.WATCH, self._folder, _TOKEN)
@@ -242,15 +244,10 @@ class Answerer:
         # that was killed may have put it a moment ago.
         present = set(there)
         ours = {name: when for name, when in self._put.items() if name in present}
-        earlier = min([_now(session), *ours.values()])
+        earlier = min([session.alive, *ours.values()])
         self._put = {**{name: earlier for name in there if name not in ours}, **ours}
         return False
 
 
 def _refusal(answer: bytes | StoreError, *, but: str = "") -> StoreError | None:
     return answer if isinstance(answer, StoreError) and answer.name != but else None
-
-
-def _now(session: Session) -> float:
-    """Returns the time in seconds, which stands still while the daemon does: nobody can collect an answer then."""
-    return time.monotonic() - session.stalled

@@ -29,7 +29,7 @@ _LARGEST_TAKEN = 1 << 20  # bytes; oxenstored sends domain 0 a list of names in 
 _LARGEST_ON_A_BUS = _LARGEST - _HEADER.size  # the kernel's buffer holds the header too
 _LAST_ID = 2**32 - 1
 _CHUNK = 64 * 1024
-_STALL = 0.1  # seconds from which on an answer is late
+_LONGEST_SILENCE = 0.25  # seconds without a message after which it is not known whether the daemon stands still
 _REFUSALS = (errno.EINVAL, errno.E2BIG)  # of kernels, for a message
 _NAMELESS = (Op.WATCH, Op.UNWATCH)  # old kernels answer these with request id 0
 
@@ -90,8 +90,10 @@ class Session:
         self.events_before_answer = 0
         """How many of ``events`` came before the answer to the marked operation of the last ``call_all``."""
         self._mark = 0
-        self.stalled = 0.0
-        """Seconds that were spent waiting for a daemon that hardly did anything, for hosts neither."""
+        self.alive = 0.0
+        """Seconds in which the daemon is known to have worked, for hosts too: until its last message, and a quarter of
+        a second of each silence."""
+        self._heard = time.monotonic()
         self._connection = connection
         self._descriptor: int = connection.fileno()
         self._timeout = timeout
@@ -145,8 +147,7 @@ class Session:
         self._awaited.clear()
         self._nameless.clear()
         packets = [self._packet(position, operation) for position, operation in enumerate(operations)]
-        begun = time.monotonic()
-        deadline = begun + self._timeout
+        deadline = time.monotonic() + self._timeout
         if self._one_by_one:
             for position, data in enumerate(packets):
                 self._send_one(position, data, deadline)
@@ -155,9 +156,6 @@ class Session:
         while self._awaited:
             self._wait(self._readable, deadline)  # first: no answer is there yet, and to read nothing costs as much
             self.receive()
-        took = time.monotonic() - begun
-        if took > _STALL:
-            self.stalled += took
         return [answer for answer in self._answers if answer is not None]
 
     def tell(self, operation: Operation) -> None:
@@ -183,6 +181,9 @@ class Session:
             raise SessionLostError(f"XenStore hung up: {error}") from error
         if not data:
             raise SessionLostError("XenStore hung up")
+        now = time.monotonic()
+        self.alive += min(now - self._heard, _LONGEST_SILENCE)
+        self._heard = now
         data = self._unread + data
         start, end = 0, len(data)
         while end - start >= _HEADER.size:

@@ -80,6 +80,24 @@ def test_a_host_that_looks_now_and_then_sees_every_answer(daemon: Daemon, guest:
 
 
 @pytest.mark.parametrize("daemon", ["xenstored"], indirect=True)
+def test_a_daemon_that_stops_while_the_agent_has_nothing_to_do_makes_no_answer_old(
+    daemon: Daemon, guest: Guest, folder: Path
+) -> None:
+    questions = Questions(daemon.host, guest.home)
+    first, second = names(100)[:50], names(100)[50:]
+    with Agent(folder, guest.device), questions.watch() as watch:
+        questions.ask(first)
+        questions.await_taken()
+        daemon.stop()
+        time.sleep(1.2)  # longer than answers stay untouched
+        daemon.resume()
+        questions.ask(second)  # there is no room for them all
+        while not set(second) & set(questions.answered()):
+            watch.changed(5.0)
+        questions.read(first)
+
+
+@pytest.mark.parametrize("daemon", ["xenstored"], indirect=True)
 def test_an_agent_leaves_the_answers_alone_that_a_killed_one_has_just_put(
     daemon: Daemon, guest: Guest, folder: Path
 ) -> None:
