@@ -28,6 +28,7 @@ def main(file: str, state_dir: str, step: str = "", *whom: str) -> None:
     def launcher(context: Context, argv: Sequence[str]) -> None:
         killing = [sys.executable, str(Path(__file__).with_name("killing_worker.py")), state_dir, step, *whom]
         killing = [word if word != "agent" else f"agent={os.getpid()}" for word in killing]
+        killing.append(f"alive={argv[argv.index('--alive') + 1]}")
         launch(context, argv if "--recover" in argv or not step else killing)
 
     change = read_value(json.loads(Path(file).read_text()), local_nics(context))

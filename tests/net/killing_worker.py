@@ -1,6 +1,7 @@
 """A worker that kills itself (-9) at the beginning of a step: ``killing_worker.py STATE_DIR STEP [WHOM...]``.
 
 WHOM is ``watcher``, the dead-man switch, and ``agent=PID``, who are killed first; with ``stop`` the worker only hangs.
+``alive=FIFO`` is what somebody waits at.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 from guestagent_commands_net import worker
@@ -28,10 +28,10 @@ def main(state_dir: str, step: str, *whom: str) -> None:
             os.kill(victim, signal.SIGKILL)
         os.kill(me, signal.SIGSTOP if "stop" in whom else signal.SIGKILL)
 
-    folder = Folder(Path(state_dir))
-    with suppress(OSError):
-        os.write(os.open(folder.alive_path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC), b".")
-    worker.work(folder, recovering=False, enter=enter)
+    for word in whom:
+        if word.startswith("alive="):
+            worker.say_alive(word.partition("=")[2])
+    worker.work(Folder(Path(state_dir)), recovering=False, enter=enter)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,10 @@ from __future__ import annotations
 import fcntl
 import json
 import re
+import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,8 +16,11 @@ import pytest
 from tests.net import lab
 from tests.net.scenarios import IFUPDOWN, STATE, TOOLS, Guest, Tool, shown, wanted
 
-from guestagent_commands_net import worker
+from guestagent_commands_net import launching, worker
+from guestagent_commands_net.applying import apply_change
 from guestagent_commands_net.commands import NetworkCommands, Options
+from guestagent_commands_net.nics import local_nics
+from guestagent_commands_net.readers.sources import read_value
 from guestagent_commands_net.record import Folder, Record
 from guestagent_commands_net.staging import entry_for
 from guestagent_core import CommandError, CommandRegistry, CommandResult, Context
@@ -165,6 +169,17 @@ def test_a_recovery_ends_the_transaction_that_it_was_started_for_and_no_later_on
     assert folder.open_transaction()
     worker.main([str(context.state_dir), "--recover", "later"])
     assert not folder.open_transaction()
+
+
+def test_a_recovery_that_starts_late_is_not_taken_for_the_worker_that_somebody_waits_for(context: Context) -> None:
+    def launcher(context: Context, argv: Sequence[str]) -> None:
+        subprocess.run(launching.worker_command(context.state_dir, recover="earlier"), check=True)
+        launching.launch(context, ["sh", "-c", 'sleep 0.3; exec "$@"', "sh", *argv])
+
+    change = read_value([wanted(10)], local_nics(context))
+    apply_change(change, context, until=time.monotonic() + 30, launcher=launcher)
+    assert "address 10.9.0.10/24" in (context.root / "etc/network/interfaces").read_text()
+    assert [path.name for path in Folder(context.state_dir).path.glob("alive*")] == []
 
 
 def test_a_broken_record_does_not_keep_an_agent_from_starting(context: Context) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import secrets
 import select
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ("Launcher", "launch", "run_worker", "worker_command")
 
+_ALIVE = "alive-"
 _START = 20.0  # seconds for a Python to start on a busy machine
 
 Launcher = Callable[["Context", Sequence[str]], None]
@@ -36,11 +37,14 @@ def run_worker(
     :raises CommandTimeoutError: it goes on still.
     """
     folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with suppress(FileExistsError):
-        os.mkfifo(folder.alive_path, 0o600)
-    descriptor = os.open(folder.alive_path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    for left in folder.path.glob(f"{_ALIVE}*"):  # by an agent that was killed
+        left.unlink()
+    # Each worker has one of its own: another one that starts late must not be taken for it.
+    alive = folder.path / f"{_ALIVE}{secrets.token_hex(8)}"
+    os.mkfifo(alive, 0o600)
+    descriptor = os.open(alive, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        (launcher or launch)(context, worker_command(folder.path.parent, recover=recover))
+        (launcher or launch)(context, worker_command(folder.path.parent, recover=recover, alive=alive))
         if not _read(descriptor, min(until, time.monotonic() + _START)):
             raise CommandError("The process that changes the network did not start")
         while (said := _read(descriptor, until)) != b"":
@@ -48,11 +52,13 @@ def run_worker(
                 raise CommandTimeoutError("The change of the network was not finished in time; it goes on")
     finally:
         os.close(descriptor)
+        alive.unlink(missing_ok=True)
 
 
-def worker_command(state_dir: Path, *, recover: str | None = None) -> list[str]:
+def worker_command(state_dir: Path, *, recover: str | None = None, alive: Path | None = None) -> list[str]:
     """Returns the command line of a worker; see :mod:`guestagent_commands_net.worker`."""
     argv = [sys.executable, "-I", "-m", "guestagent_commands_net.worker", str(state_dir)]
+    argv += ["--alive", str(alive)] if alive is not None else []
     return argv if recover is None else [*argv, "--recover", recover]
 
 

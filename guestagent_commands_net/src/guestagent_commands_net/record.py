@@ -150,7 +150,6 @@ class Folder:
         self.last_path = self.path / "last.json"
         self.replaced_path = self.path / "replaced.json"
         self.lock_path = self.path / "lock"
-        self.alive_path = self.path / "alive"
         self.check_path = self.path / "check"
 
     def open_transaction(self) -> bool:

@@ -1,9 +1,10 @@
 """The process that changes the network: it goes on to its end whatever becomes of the agent.
 
-``python -m guestagent_commands_net.worker STATE_DIR``, with the record of the transaction in the state folder. Only one
-works at a time: the folder's lock is held until the worker and its dead-man switch have ended. Without a record there
-is nothing to do; with ``--recover [ID]`` a transaction that was begun and interrupted is ended: the one of that id, for
-by the time that a process has started, the next one may have been begun.
+``python -m guestagent_commands_net.worker STATE_DIR [--alive FIFO] [--recover [ID]]``, with the record of the
+transaction in the state folder. Only one works at a time: the folder's lock is held until the worker and its dead-man
+switch have ended. Without a record there is nothing to do; with ``--recover [ID]`` a transaction that was begun and
+interrupted is ended: the one of that id, for by the time that a process has started, the next one may have been begun.
+Whoever waits for a worker gives it a FIFO to hold open.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from .deadman import arm
 from .record import Folder, Outcome, Record, boot_id
 from .transaction import Transaction, recover
 
-__all__ = ("main", "work")
+__all__ = ("main", "say_alive", "work")
 
 _TIME_TO_GO_BACK = 5.0  # seconds after its time is up in which the worker itself may begin to go back
 
@@ -69,23 +70,21 @@ def main(arguments: Sequence[str]) -> int:
     """Runs the worker; returns 1 if the folder cannot be used."""
     folder = Folder(Path(arguments[0]))
     os.umask(0o022)
-    options = arguments[1:]
-    only = options[1] if len(options) > 1 else None
-    if only is not None and not _is_open(folder, only):
-        return 0  # before somebody who waits for the worker of the next transaction takes this one for it
-    # Whoever waits for this process sees the end of this descriptor, and so that of the process and its fork.
-    with suppress(OSError):
-        alive = os.open(folder.alive_path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        os.write(alive, b".")
-    work(folder, recovering="--recover" in options, only=only)
+    options = list(arguments[1:])
+    if options[:1] == ["--alive"]:
+        say_alive(options[1])
+        del options[:2]
+    work(folder, recovering="--recover" in options, only=options[1] if len(options) > 1 else None)
     return 0
 
 
-def _is_open(folder: Folder, identifier: str) -> bool:
-    with suppress(ValueError):  # which is told where the record is used
-        record = folder.record()
-        return record is not None and record.id == identifier
-    return True
+def say_alive(path: str) -> None:
+    """Lets whoever waits for this process know that it has begun: they see its end, and that of its fork, by the end of
+    this descriptor.
+    """
+    with suppress(OSError):  # nobody waits any more
+        alive = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        os.write(alive, b".")
 
 
 if __name__ == "__main__":
