@@ -14,7 +14,7 @@ from guestagent_core.errors import CommandError
 from .backends import Claim, Evidence, FileChange, FileState, Plan, Snapshot, Step, Steps
 from .ifcfg_form import gateway_in_file, is_known, read_values, write_values
 from .model import Bond, Change, Interface, Route, merge
-from .reading import find_files, program, read_file
+from .reading import find_files, program, read_file, read_files
 from .route_lines import read_route_line, route_line
 from .shell_variables import ShellVariables, decoded
 
@@ -66,12 +66,8 @@ class Ifcfg:
 
     def gather(self, context: Context, nics: Sequence[Nic]) -> Snapshot:
         """Returns the files, and who reads them."""
-        files = {}
-        for path in find_files(context, f"{_FOLDER}/*"):
-            if _FILE.fullmatch(path) and not _LEFT_OVER.search(path):
-                state = read_file(context, path)
-                if state is not None:
-                    files[path] = state
+        paths = find_files(context, f"{_FOLDER}/*")
+        files = read_files(context, (path for path in paths if _FILE.fullmatch(path) and not _LEFT_OVER.search(path)))
         manager = "network" if read_file(context, _SCRIPT) is not None else "NetworkManager"
         if context.root == Path("/") and program(context, "nmcli") is not None:
             done = context.run(["nmcli", "--terse", "--fields", "RUNNING", "general"], timeout=5, check=False)

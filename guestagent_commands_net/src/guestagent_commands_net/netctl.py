@@ -12,7 +12,7 @@ from guestagent_core.errors import CommandError
 from .backends import Claim, Evidence, FileChange, FileState, Plan, Snapshot, Step, Steps
 from .model import VERSIONS, Change, Interface, Nic, Vlan, merge
 from .netctl_form import Profile, as_read, read_profile, write_profile
-from .reading import find_files, program, read_file
+from .reading import find_files, program, read_files
 
 if TYPE_CHECKING:
     from guestagent_core import Context
@@ -58,11 +58,8 @@ class Netctl:
 
     def gather(self, context: Context, nics: Sequence[Nic]) -> Snapshot:
         """Returns the profiles of cards, bonds and VLANs, and which of them are enabled."""
-        files: dict[str, FileState] = {}
-        for path in find_files(context, f"{_FOLDER}/*"):
-            state = read_file(context, path)
-            if state is not None and _is_ours(path, state):
-                files[path] = state
+        found = read_files(context, find_files(context, f"{_FOLDER}/*"))
+        files = {path: state for path, state in found.items() if _is_ours(path, state)}
         enabled = {
             path.rpartition("netctl@")[2].removesuffix(".service").replace("\\x2d", "-") for path in _links(context)
         }

@@ -13,7 +13,7 @@ from .backends import Claim, Evidence, FileChange, FileState, Plan, Snapshot, St
 from .model import Bond, Change, Interface, Nic, Vlan, merge
 from .netplan_files import dump, in_order, merged, parse, without_entries
 from .netplan_form import KINDS, KNOWN_KEYS, read_definitions, write_definition
-from .reading import find_files, program, read_file, read_text
+from .reading import find_files, networkd_facts, program, read_files, read_text
 
 if TYPE_CHECKING:
     from guestagent_core import Context
@@ -70,16 +70,9 @@ class Netplan:
 
     def gather(self, context: Context, nics: Sequence[Nic]) -> Snapshot:
         """Returns netplan's files from all of its folders, and which renderers run."""
-        files: dict[str, FileState] = {}
-        for folder in ("/lib", "/usr/lib", "/run", "/etc"):
-            for path in find_files(context, f"{folder}/netplan/*.yaml"):
-                state = read_file(context, path)
-                if state is not None:
-                    files[path] = state
-        facts = {}
-        if context.root == Path("/"):
-            facts["networkd"] = "active" if context.path("/run/systemd/netif/state").exists() else "inactive"
-        return Snapshot(files, facts, tuple(nics))
+        folders = ("/lib", "/usr/lib", "/run", "/etc")
+        paths = (path for folder in folders for path in find_files(context, f"{folder}/netplan/*.yaml"))
+        return Snapshot(read_files(context, paths), networkd_facts(context), tuple(nics))
 
     def read(self, files: Files, nics: Sequence[Nic] = ()) -> tuple[Interface, ...]:
         """Returns the interfaces that all files together define, without those that are known by a pattern only."""

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guestagent_core.errors import CommandError
 
-from .backends import Claim, Evidence, FileChange, FileState, Plan, Snapshot, Step, Steps
+from .backends import Claim, Evidence, FileChange, Plan, Snapshot, Step, Steps
 from .model import VERSIONS, Bond, Change, Interface, Nic, Vlan, merge
 from .networkd_form import is_idle, make_idle, read_device, read_network, write_device, write_network
-from .reading import find_files, program, read_file, read_text
+from .reading import find_files, networkd_facts, program, read_files, read_text
 from .sections import SectionsFile
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ class Networkd:
         """Returns what networkd has in its hands by files that are not netplan's, and what its files name."""
         if program(context, "networkctl") is None:
             return {}
-        live = context.root == Path("/") and context.path("/run/systemd/netif/state").exists()
+        live = networkd_facts(context).get("networkd") == "active"
         enabled = any(context.path(path, follow=False).is_symlink() for path in _ENABLED)
         if not (live or enabled):
             return {}
@@ -78,17 +77,9 @@ class Networkd:
 
     def gather(self, context: Context, nics: Sequence[Nic]) -> Snapshot:
         """Returns the ``.network`` and ``.netdev`` files of all folders, and whether networkd runs."""
-        files: dict[str, FileState] = {}
-        for folder in _FOLDERS:
-            for end in ("network", "netdev"):
-                for path in find_files(context, f"{folder}/*.{end}"):
-                    state = read_file(context, path)
-                    if state is not None:
-                        files[path] = state
-        facts = {}
-        if context.root == Path("/"):
-            facts["networkd"] = "active" if context.path("/run/systemd/netif/state").exists() else "inactive"
-        return Snapshot(files, facts, tuple(nics))
+        patterns = (f"{folder}/*.{end}" for folder in _FOLDERS for end in ("network", "netdev"))
+        paths = (path for pattern in patterns for path in find_files(context, pattern))
+        return Snapshot(read_files(context, paths), networkd_facts(context), tuple(nics))
 
     def read(self, files: Files, nics: Sequence[Nic] = ()) -> tuple[Interface, ...]:
         """Returns the interfaces that have a file of their own."""

@@ -13,7 +13,7 @@ from guestagent_core.errors import CommandError
 from .backends import Claim, Evidence, FileChange, FileState, Plan, Snapshot, Step, Steps
 from .keyfile import ETHERNET, as_read, is_idle, read_profile, write_profile
 from .model import VERSIONS, Bond, Change, Interface, Nic, Vlan, merge
-from .reading import find_files, program, read_file
+from .reading import find_files, program, read_files
 from .sections import SectionsFile
 
 if TYPE_CHECKING:
@@ -77,13 +77,9 @@ class NetworkManager:
 
     def gather(self, context: Context, nics: Sequence[Nic]) -> Snapshot:
         """Returns the profiles of cards, bonds and VLANs, and which one each interface has at present."""
-        files: dict[str, FileState] = {}
-        for folder in _FOLDERS:
-            for path in find_files(context, f"{folder}/*"):
-                state = read_file(context, path)
-                # No other kind is looked at: they may hold secrets.
-                if state is not None and _type(path, state) in _TYPES:
-                    files[path] = state
+        found = read_files(context, (path for folder in _FOLDERS for path in find_files(context, f"{folder}/*")))
+        # No other kind is looked at: they may hold secrets.
+        files = {path: state for path, state in found.items() if _type(path, state) in _TYPES}
         facts: dict[str, str] = {}
         if context.root == Path("/") and context.path("/run/NetworkManager").is_dir():
             fields = "DEVICE,STATE,CON-UUID,CONNECTION"

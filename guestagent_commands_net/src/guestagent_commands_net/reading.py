@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from .backends import FileState
 if TYPE_CHECKING:
     from guestagent_core import Context
 
-__all__ = ("find_files", "program", "read_file", "read_text", "target_of")
+__all__ = ("find_files", "networkd_facts", "program", "read_file", "read_files", "read_text", "target_of")
 
 _LARGEST = 4 << 20  # bytes; no file that configures a network is larger
 _FOLDERS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
@@ -36,6 +37,15 @@ def read_file(context: Context, path: str) -> FileState | None:
             return FileState(file.read(), stat.S_IMODE(status.st_mode), link)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None if link is None else FileState(b"", 0o644, link)
+
+
+def read_files(context: Context, paths: Iterable[str]) -> dict[str, FileState]:
+    """Returns the files that are there, by their paths.
+
+    :raises OSError: as for :func:`read_file`.
+    """
+    found = ((path, read_file(context, path)) for path in paths)
+    return {path: state for path, state in found if state is not None}
 
 
 def read_text(context: Context, path: str) -> str:
@@ -69,6 +79,13 @@ def find_files(context: Context, pattern: str) -> list[str]:
             ]
         found = following
     return [path for path in found if context.path(path).is_file()]
+
+
+def networkd_facts(context: Context) -> dict[str, str]:
+    """Returns whether systemd-networkd runs, as a fact for a snapshot; none below another root, where nothing runs."""
+    if context.root != Path("/"):
+        return {}
+    return {"networkd": "active" if context.path("/run/systemd/netif/state").exists() else "inactive"}
 
 
 def program(context: Context, *names: str) -> str | None:

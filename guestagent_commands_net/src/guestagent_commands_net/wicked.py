@@ -13,7 +13,7 @@ from guestagent_core.errors import CommandError
 from .backends import Claim, Evidence, FileChange, Plan, Snapshot, Step, Steps
 from .gateway_routes import share_on_link
 from .model import Change, Dns, Interface, merge
-from .reading import find_files, program, read_file
+from .reading import find_files, program, read_files
 from .shell_variables import ShellVariables, decoded, double_quoted
 from .wicked_form import is_known, read_routes, read_values, write_routes, write_values
 
@@ -64,13 +64,11 @@ class Wicked:
 
     def gather(self, context: Context, nics: Sequence[Nic]) -> Snapshot:
         """Returns the files of interfaces, the routes of the machine, and netconfig's settings."""
-        files = {}
-        for path in find_files(context, f"{_FOLDER}/*"):
-            if path in (_CONFIG, _ROUTES) or (_FILE.fullmatch(path) and not _LEFT_OVER.search(path)):
-                state = read_file(context, path)
-                if state is not None:
-                    files[path] = state
-        return Snapshot(files, {}, tuple(nics))
+
+        def is_read(path: str) -> bool:
+            return path in (_CONFIG, _ROUTES) or bool(_FILE.fullmatch(path) and not _LEFT_OVER.search(path))
+
+        return Snapshot(read_files(context, filter(is_read, find_files(context, f"{_FOLDER}/*"))), {}, tuple(nics))
 
     def _ifcfg_files(self, files: Files) -> list[str]:
         prefix = f"{_FOLDER}/ifcfg-"
