@@ -136,7 +136,7 @@ def _check_defaults(change: Change, current: Mapping[str, Interface]) -> None:
     changed = {each.name: merge(current.get(each.name), each) for each in change.interfaces}
     after = {name: each for name, each in {**current, **changed}.items() if name not in change.removed}
     for version in VERSIONS:
-        names = [name for name, each in after.items() if any(route.is_default for route in each.routes_of(version))]
+        names = [name for name, each in after.items() for route in each.routes_of(version) if route.is_default]
         if len(names) > 1 and changed.keys() & names:
             raise NetworkValueError(f"Multiple IPv{version} default routes specified")  # as hosts know it
 

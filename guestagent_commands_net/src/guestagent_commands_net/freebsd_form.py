@@ -257,8 +257,6 @@ def write_routes(interface: Interface, version: int) -> tuple[str | None, dict[s
     routes = interface.routes_of(version)
     default: str | None = None
     written: list[str] = []
-    if sum(route.is_default for route in routes) > 1:
-        raise NetworkValueError(f"Multiple IPv{version} default routes specified")
     for route in routes:
         where = f"{interface.name}: the route to {route.destination}"
         if route.metric is not None:
