@@ -16,6 +16,7 @@ from guestagent_commands_net.backends import FileChange, FileState, NetworkBacke
 from guestagent_commands_net.model import Change, Interface, Nic, merge
 from guestagent_core import Context
 from guestagent_core.errors import InvalidArgumentError
+from guestagent_core.testing.contract import Contract
 
 from .examples import Example, examples
 
@@ -36,11 +37,12 @@ def apply_changes(files: Mapping[str, FileState], changes: Iterable[FileChange])
     return after
 
 
-class NetworkBackendContract:
+class NetworkBackendContract(Contract):
     """The clauses of :class:`~guestagent_commands_net.backends.NetworkBackend`; a vendor's test gives the fixture
     ``backend``: an object of it.
     """
 
+    group = "guestagent.network_backends"
     files: ClassVar[Mapping[str, str]] = {}
     """Files that are there before, by their path: with other interfaces, with comments, with settings of somebody's
     own, also for ``eth0``. The contract's interfaces are ``eth0``, ``bond7``, ``eth0.77`` and ``storage``."""
@@ -63,10 +65,12 @@ class NetworkBackendContract:
         return Snapshot({path: FileState(text.encode()) for path, text in self.files.items()}, self.facts, _NICS)
 
     def test_it_is_a_backend(self, backend: NetworkBackend) -> None:
+        """A backend has the attributes and methods of ``NetworkBackend``, and its priority is a whole number."""
         assert isinstance(backend, NetworkBackend), "a backend has the attributes and methods of NetworkBackend"
         assert isinstance(backend.priority, int)
 
     def test_nothing_is_done_for_nothing(self, backend: NetworkBackend, before: Snapshot) -> None:
+        """A change without interfaces needs no file. Return only the files that differ from the snapshot's."""
         assert backend.render(Change(whole=False), before) == ()
 
     @pytest.mark.parametrize("example", examples(), ids=str)
@@ -74,6 +78,12 @@ class NetworkBackendContract:
     def test_what_is_written_is_read_back(
         self, backend: NetworkBackend, before: Snapshot, example: Example, empty: bool
     ) -> None:
+        """``read`` gives back what ``render`` was given, and rendering it again changes nothing.
+
+        What the format cannot express belongs in ``unsupported``, and ``render`` refuses it with an
+        ``InvalidArgumentError``. If the format has one way to say what the model has several for, say so in
+        ``as_read``.
+        """
         snapshot = Snapshot(facts=self.facts, nics=_NICS) if empty else before
         change = Change(self._with_members(example.interface), whole=False)
         if example.features & self.unsupported:
@@ -89,12 +99,17 @@ class NetworkBackendContract:
 
     @pytest.mark.parametrize("example", examples(), ids=str)
     def test_others_keep_what_they_have(self, backend: NetworkBackend, before: Snapshot, example: Example) -> None:
+        """Interfaces that are not part of a change stay as they are, and so do the texts of ``kept``.
+
+        Change the lines that you know, where they are, instead of writing files anew.
+        """
         if example.features & self.unsupported:
             pytest.skip("this format cannot express it")
         change = Change(self._with_members(example.interface), whole=False)
         self._others_stay(backend, before, change)
 
     def test_a_removed_interface_is_gone_and_no_other(self, backend: NetworkBackend, before: Snapshot) -> None:
+        """An interface that is removed is read no more, and removing it again changes nothing."""
         example = next(each for each in examples() if "address" in each.features)
         files = apply_changes(before.files, backend.render(Change((example.interface,), whole=False), before))
         after = self._others_stay(
@@ -105,6 +120,10 @@ class NetworkBackendContract:
 
     @pytest.mark.parametrize("version", [4, 6])
     def test_one_version_is_changed_alone(self, backend: NetworkBackend, before: Snapshot, version: int) -> None:
+        """A change of one version of IP leaves what the interface has of the other.
+
+        ``merge`` of ``guestagent_commands_net.model`` joins both for you.
+        """
         needed = {"address", "address6", "default", "default6"}
         if needed & self.unsupported:
             pytest.skip("this format has one version of IP")
@@ -122,6 +141,7 @@ class NetworkBackendContract:
             assert found == self.as_read(merge(current, wanted))
 
     def test_an_odd_label_is_no_line_of_its_own(self, backend: NetworkBackend, before: Snapshot) -> None:
+        """A label is text of the host's: no quote or line break in it becomes a line, or a command, of the file."""
         interface = Interface("eth0", _NIC.mac, "x'\"\n$(reboot)\\", (ip_interface("192.0.2.42/24"),))
         changes = backend.render(Change((interface,), whole=False), before)
         after = apply_changes(before.files, changes)
@@ -131,6 +151,7 @@ class NetworkBackendContract:
     def test_rendering_is_pure(
         self, backend: NetworkBackend, before: Snapshot, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        """``render`` and ``plan`` open no file, and give the same for the same. Read files in ``gather``."""
         change = Change((next(each for each in examples() if "address" in each.features).interface,), whole=False)
         first = backend.render(change, before)  # what it imports, it may import now
 
@@ -148,6 +169,10 @@ class NetworkBackendContract:
     def test_the_plan_is_about_the_change_alone(
         self, backend: NetworkBackend, before: Snapshot, example: Example
     ) -> None:
+        """A plan has steps that make the new files count, and steps that make the old ones count again.
+
+        Each has a program of words without NUL, a time, and no interface that does not change.
+        """
         if example.features & self.unsupported:
             pytest.skip("this format cannot express it")
         change = Change(self._with_members(example.interface), whole=False)
@@ -165,10 +190,12 @@ class NetworkBackendContract:
             assert step.interface in (None, *change.names), f"{step.argv} is about an interface that does not change"
 
     def test_nothing_is_held_where_nothing_is_installed(self, backend: NetworkBackend, tmp_path: Path) -> None:
+        """In an empty guest a backend claims no interface and reads none: another one may be the right one there."""
         assert backend.probe(Context(root=tmp_path), _NICS) == {}
         assert backend.read(backend.gather(Context(root=tmp_path), _NICS).files) == ()
 
     def test_what_is_there_is_gathered(self, backend: NetworkBackend, before: Snapshot, tmp_path: Path) -> None:
+        """``gather`` returns all of :attr:`files`, byte by byte, and nothing else."""
         for path, state in before.files.items():
             place = tmp_path / path.lstrip("/")
             place.parent.mkdir(parents=True, exist_ok=True)
