@@ -44,6 +44,18 @@ def test_nothing_is_seen_before_the_swap_and_all_after_it(tmp_path: Path) -> Non
     assert stat.S_IMODE((tmp_path / "below/comes").stat().st_mode) == 0o600
 
 
+def test_a_file_keeps_its_extended_attributes(tmp_path: Path) -> None:
+    made = entries(tmp_path)
+    try:
+        os.setxattr(tmp_path / "changes", "user.label", b"ours")  # as an SELinux label, which needs its kernel
+    except OSError:
+        pytest.skip("this file system has no extended attributes")
+    staging.stage(made)
+    staging.swap(made)
+    assert (tmp_path / "changes").read_bytes() == b"new"
+    assert os.getxattr(tmp_path / "changes", "user.label") == b"ours"
+
+
 def test_many_files_change_like_few(tmp_path: Path) -> None:
     made = [staging.entry_for(f"/{name}", tmp_path / f"{name}", b"new", 0o600) for name in range(20)]
     staging.stage(made)

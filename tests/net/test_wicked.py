@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface
 from typing import ClassVar
@@ -13,7 +14,8 @@ from tests.net.models import DictStore, files_of, nics_of, vectors
 from guestagent_commands_net.backends import FileState, Snapshot
 from guestagent_commands_net.model import Change, Dns, Interface
 from guestagent_commands_net.readers.sources import read_store
-from guestagent_commands_net.testing import NetworkBackendContract, apply_changes
+from guestagent_commands_net.shell_variables import ShellVariables
+from guestagent_commands_net.testing import Example, NetworkBackendContract, apply_changes, examples
 from guestagent_commands_net.wicked import Wicked
 
 FOLDER = "/etc/sysconfig/network"
@@ -45,6 +47,10 @@ NETCONFIG_MODULES_ORDER="dns-resolver"
     @pytest.fixture
     def backend(self) -> Wicked:
         return Wicked()
+
+    @classmethod
+    def states(cls) -> dict[str, FileState]:
+        return {path: FileState(text.encode()) for path, text in cls.files.items()}
 
 
 def test_what_was_recorded_is_configured_again() -> None:
@@ -91,6 +97,19 @@ def test_name_servers_of_an_interface_that_stays_as_it_is_stay() -> None:
     other = replace(second, mtu=1400)
     after = apply_changes(files, Wicked().render(Change((first, other)), Snapshot(files)))
     assert after[f"{FOLDER}/config"].content == b'NETCONFIG_DNS_STATIC_SERVERS="192.0.2.2 192.0.2.3"\n'
+
+
+@pytest.mark.parametrize("example", examples(), ids=str)
+def test_a_shell_reads_the_same_values(example: Example) -> None:
+    change = Change((example.interface,), whole=False)
+    files = apply_changes(TestContract.states(), Wicked().render(change, Snapshot(TestContract.states())))
+    for path, state in files.items():
+        if path.rpartition("/")[2].startswith(("ifcfg-", "config")):
+            values = ShellVariables(state.content.decode()).values()
+            show = "".join(f'printf "%s\\0" "${name}"; ' for name in values)
+            argv = ["sh", "-euc", f"{state.content.decode()}\n{show}"]
+            said = subprocess.run(argv, capture_output=True, check=True).stdout.decode()
+            assert said.split("\0")[:-1] == list(values.values()), path
 
 
 def test_an_interface_that_is_removed_is_taken_down_with_its_old_files() -> None:
