@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import queue
 import sqlite3
 import subprocess
@@ -18,6 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.unmeasured import unmeasured
 
 from guestagent_core import (
     ChannelRunner,
@@ -665,9 +665,8 @@ def test_a_result_that_cannot_be_written_is_answered(machine: Machine, monkeypat
 
 def test_an_agent_that_has_not_run_such_a_command_has_not_loaded_sqlite() -> None:
     program = "import sys, guestagent_core.agent, guestagent_core.service\nprint(*sys.modules)"
-    argv, measured = [sys.executable, "-I", "-c", program], "COVERAGE_PROCESS_CONFIG"  # which loads sqlite3 itself
-    environment = {name: value for name, value in os.environ.items() if name != measured}
-    done = subprocess.run(argv, capture_output=True, text=True, check=True, env=environment)
+    argv = [sys.executable, "-I", "-c", program]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, env=unmeasured())
     assert "guestagent_core.journal" in done.stdout.split()
     assert not {"sqlite3", "hmac", "guestagent_core.entries"} & set(done.stdout.split())
 

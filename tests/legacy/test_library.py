@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from tests.unmeasured import unmeasured
 
 from guestagent_core import __version__
 from guestagent_core.config import AgentConfig, Config
@@ -125,8 +125,7 @@ def test_interfaces_and_host_name_are_the_kernel_s() -> None:
         capture_output=True,
         text=True,
         check=False,
-        # Coverage would complain here that it cannot write into another user's folder.
-        env={name: value for name, value in os.environ.items() if name != "COVERAGE_PROCESS_CONFIG"},
+        env=unmeasured(),
     )
     assert done.stderr == ""
     assert done.stdout.splitlines() == [

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from tests.unmeasured import unmeasured
 
 from guestagent_commands_system import passwords, shadow
 from guestagent_commands_system.hashing import hash_password
@@ -424,9 +425,8 @@ def test_the_library_for_ciphers_is_imported_by_the_first_keyinit_and_not_before
         "assert registry.run_command('keyinit', '7').code == 'D0'\n"
         "assert 'cryptography' in sys.modules\n"
     )
-    argv, measured = [sys.executable, "-I", "-c", script], "COVERAGE_PROCESS_CONFIG"  # which imports some itself
-    environment = {name: value for name, value in os.environ.items() if name != measured}
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment)
+    argv = [sys.executable, "-I", "-c", script]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=unmeasured())
     assert done.returncode == 0, done.stderr
 
 
