@@ -7,15 +7,16 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from tests.xen.harness import DAEMONS, Daemon, Guest, ProgramsMissingError, find_programs
 
-from guestagent_core import Dispatcher
+from guestagent_core import ChannelRunner, CommandBase, CommandRegistry, Dispatcher
 from guestagent_xapi.script_exchange import ScriptExchange
+from guestagent_xapi.script_parser import ScriptParser
 from guestagent_xapi.vif_exchange import VifExchange
+from guestagent_xapi.vif_parser import VifParser
 from guestagent_xen.host.xapi import XapiHost
 
 from .development import DevelopmentDaemon, DevelopmentGuest
@@ -104,17 +105,32 @@ def run(*words: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@contextmanager
-def running_thread(dispatcher: Dispatcher, exchange: ScriptExchange | VifExchange) -> Iterator[None]:
-    """Runs a channel in a thread until the ``with`` block ends."""
-    thread = threading.Thread(target=dispatcher.run)
-    thread.start()
-    try:
-        yield
-    finally:
-        dispatcher.stop()
-        thread.join()
-        exchange.close()
+class Channel:
+    """A channel of this process, as the agent would run it."""
+
+    def __init__(self, exchange: ScriptExchange | VifExchange, parser: ScriptParser | VifParser) -> None:
+        self.dispatcher = Dispatcher(exchange, parser)
+        self._exchange = exchange
+        self._thread = threading.Thread(target=self.dispatcher.run)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ends it."""
+        self.dispatcher.stop()
+        self._thread.join()
+        self._exchange.close()
+
+
+def vif_channel(pack: type[CommandBase], way: Path, root: Path, device_timeout: float = 30.0) -> Channel:
+    """Starts a channel that takes the host's addresses to ``pack``."""
+    exchange = VifExchange(VifExchange.Options(way, root, device_timeout))
+    return Channel(exchange, VifParser(ChannelRunner(CommandRegistry([pack]), "xapi-vif")))
+
+
+def script_channel(pack: type[CommandBase], way: Path) -> Channel:
+    """Starts a channel that takes the host's scripts to ``pack``."""
+    exchange = ScriptExchange(ScriptExchange.Options(way))
+    return Channel(exchange, ScriptParser(ChannelRunner(CommandRegistry([pack]), "xapi-script")))
 
 
 def until(condition: Callable[[], object], seconds: float = 10.0) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -15,21 +15,14 @@ from hypothesis import strategies as st
 from tests.xen.harness import DAEMONS, Daemon, Guest, ProgramsMissingError, find_programs
 
 from guestagent_core import (
-    ChannelRunner,
     CommandBase,
-    CommandRegistry,
     CommandResult,
-    Dispatcher,
     InvalidArgumentError,
     command,
 )
-from guestagent_xapi.script_exchange import ScriptExchange
-from guestagent_xapi.script_parser import ScriptParser
-from guestagent_xapi.vif_exchange import VifExchange
-from guestagent_xapi.vif_parser import VifParser
 from guestagent_xen.host.xapi import ScriptOutcome, XapiHost
 
-from .conftest import MACS, running_thread, until
+from .conftest import MACS, script_channel, until, vif_channel
 from .development import DevelopmentDaemon, DevelopmentGuest
 
 SEED = 20261125
@@ -130,14 +123,6 @@ def note_error(step: Step, plugged: set[int], wrong: dict[int, int]) -> None:
             del wrong[number]
 
 
-@contextmanager
-def running_when(condition: Callable[[], bool], dispatcher: Dispatcher, exchange: VifExchange) -> Iterator[None]:
-    """Runs a channel once something is there; the guest's device is for one program after the other to open."""
-    until(condition)
-    with running_thread(dispatcher, exchange):
-        yield
-
-
 def settled(host: XapiHost, plugged: set[int]) -> bool:
     return not any({"enabled", "enabled6"} & set(host.setting(number)) for number in plugged)
 
@@ -149,29 +134,27 @@ def converse(host: XapiHost, way: Path, root: Path, steps: list[Step], *, hasty:
     """
     Nics.state = {}
     host.make()
-    vifs, scripts = VifExchange(VifExchange.Options(way, root)), ScriptExchange(ScriptExchange.Options(way))
-    of_vifs = Dispatcher(vifs, VifParser(ChannelRunner(CommandRegistry([Nics]), "xapi-vif")))
-    of_scripts = Dispatcher(scripts, ScriptParser(ChannelRunner(CommandRegistry([Acme]), "xapi-script")))
     expected: State = {}
     plugged: set[int] = set()
     wrong: dict[int, int] = {}
     with (
         mock.patch("guestagent_commands_net.families.owner", return_value="ifupdown"),
         mock.patch("guestagent_xapi.vif_exchange._is_there", return_value=True),
-        running_thread(of_scripts, scripts),
-        running_when(lambda: "feature-xs-batcmd" in host.view().other, of_vifs, vifs),
+        closing(script_channel(Acme, way)),
     ):
-        for step in steps:
-            act(host, step, plugged, expected)
-            if hasty:
-                continue
+        until(lambda: "feature-xs-batcmd" in host.view().other)  # the device is for one after the other to open
+        with closing(vif_channel(Nics, way, root)):
+            for step in steps:
+                act(host, step, plugged, expected)
+                if hasty:
+                    continue
+                until(lambda: settled(host, plugged))
+                assert Nics.state == expected, step
+                note_error(step, plugged, wrong)
+                assert {each for each in plugged if host.setting(each)["error-code"] != "0"} == set(wrong), step
             until(lambda: settled(host, plugged))
-            assert Nics.state == expected, step
-            note_error(step, plugged, wrong)
-            assert {each for each in plugged if host.setting(each)["error-code"] != "0"} == set(wrong), step
-        until(lambda: settled(host, plugged))
-        assert Nics.state == expected
-        until(lambda: host.view().other.get("feature-static-ip-setting") == "1")
+            assert Nics.state == expected
+            until(lambda: host.view().other.get("feature-static-ip-setting") == "1")
     assert "feature-static-ip-setting" not in host.view().other
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 from tests.xen.harness import Daemon, Guest
@@ -16,14 +15,13 @@ from guestagent_core import (
     CommandError,
     CommandRegistry,
     CommandResult,
-    Dispatcher,
     command,
 )
 from guestagent_xapi.script_exchange import ScriptExchange
 from guestagent_xapi.script_parser import ScriptParser
 from guestagent_xen.host.xapi import ScriptOutcome, XapiHost
 
-from .conftest import until
+from .conftest import Channel, script_channel, until
 
 CANNOT_BE_READ = "The script has to be the name of a command, and after a blank its value in JSON"
 
@@ -57,28 +55,12 @@ class Acme(CommandBase):
         return CommandResult(0, "done")
 
 
-class Agent:
-    """A channel of this process, as the agent would run it."""
-
-    def __init__(self, way: Path) -> None:
-        self.exchange = ScriptExchange(ScriptExchange.Options(way))
-        self.dispatcher = Dispatcher(self.exchange, ScriptParser(ChannelRunner(CommandRegistry([Acme]), "xapi-script")))
-        self.thread = threading.Thread(target=self.dispatcher.run)
-        self.thread.start()
-
-    def close(self) -> None:
-        """Ends it."""
-        self.dispatcher.stop()
-        self.thread.join()
-        self.exchange.close()
-
-
 @pytest.fixture
-def agent(guest: Guest, host: XapiHost, daemon: Daemon) -> Iterator[Agent]:
+def agent(guest: Guest, host: XapiHost, daemon: Daemon) -> Iterator[Channel]:
     """An agent that the host knows to take scripts."""
     Acme.begun.clear()
     Acme.go_on.clear()
-    running = Agent(guest.device)
+    running = script_channel(Acme, guest.device)
     until(lambda: daemon.host.read(f"{guest.home}/control/feature-xs-batcmd") == b"1")
     yield running
     Acme.go_on.set()
@@ -100,13 +82,13 @@ def agent(guest: Guest, host: XapiHost, daemon: Daemon) -> Iterator[Agent]:
     ],
 )
 def test_a_script_is_the_name_of_a_command_and_its_value(
-    agent: Agent, host: XapiHost, script: str, outcome: ScriptOutcome
+    agent: Channel, host: XapiHost, script: str, outcome: ScriptOutcome
 ) -> None:
     assert host.script(script, 10) == outcome
 
 
 @pytest.mark.parametrize("length", [1023, 1024, 2000, 100_000])
-def test_long_outputs_are_cut_and_the_state_says_so(agent: Agent, host: XapiHost, length: int) -> None:
+def test_long_outputs_are_cut_and_the_state_says_so(agent: Channel, host: XapiHost, length: int) -> None:
     class Long(Acme):
         @command("acme.long", parallel=True)
         def long(self, value: int) -> CommandResult:
@@ -124,13 +106,13 @@ def test_long_outputs_are_cut_and_the_state_says_so(agent: Agent, host: XapiHost
         assert outcome.stdout.endswith("é (truncated)")
 
 
-def test_scripts_run_one_after_the_other(agent: Agent, host: XapiHost) -> None:
+def test_scripts_run_one_after_the_other(agent: Channel, host: XapiHost) -> None:
     for number in range(30):
         assert host.script(f"acme.echo {number}", 10).stdout == str(number)
 
 
 def test_what_the_host_took_back_before_it_was_read_is_not_run(
-    agent: Agent, host: XapiHost, daemon: Daemon, guest: Guest
+    agent: Channel, host: XapiHost, daemon: Daemon, guest: Guest
 ) -> None:
     folder = f"{guest.home}/control/batcmd"
     daemon.host.write({f"{folder}/state": b"READY"})  # and no script
@@ -141,7 +123,7 @@ def test_what_the_host_took_back_before_it_was_read_is_not_run(
 
 
 def test_what_the_host_takes_back_while_it_runs_leaves_nothing(
-    agent: Agent, host: XapiHost, daemon: Daemon, guest: Guest
+    agent: Channel, host: XapiHost, daemon: Daemon, guest: Guest
 ) -> None:
     folder = f"{guest.home}/control/batcmd"
     daemon.host.write({f"{folder}/script": b"acme.wait", f"{folder}/state": b"READY"})
@@ -154,7 +136,7 @@ def test_what_the_host_takes_back_while_it_runs_leaves_nothing(
 
 
 def test_a_second_request_while_one_runs_is_taken_after_it(
-    agent: Agent, host: XapiHost, daemon: Daemon, guest: Guest
+    agent: Channel, host: XapiHost, daemon: Daemon, guest: Guest
 ) -> None:
     folder = f"{guest.home}/control/batcmd"
     daemon.host.write({f"{folder}/script": b"acme.wait", f"{folder}/state": b"READY"})
@@ -168,7 +150,7 @@ def test_a_second_request_while_one_runs_is_taken_after_it(
 def test_what_an_earlier_run_had_not_begun_ends_in_failure(guest: Guest, host: XapiHost, daemon: Daemon) -> None:
     folder = f"{guest.home}/control/batcmd"
     daemon.host.write({f"{folder}/script": b"acme.echo", f"{folder}/state": b"IN PROGRESS"})
-    running = Agent(guest.device)
+    running = script_channel(Acme, guest.device)
     try:
         until(lambda: daemon.host.read(f"{folder}/state") == b"FAILURE")
         assert b"interrupted" in (daemon.host.read(f"{folder}/stderr") or b"")
@@ -194,7 +176,7 @@ def test_what_an_earlier_run_had_begun_is_handed_out_with_the_same_id(
 
 def test_the_flag_is_there_while_the_channel_is_open(guest: Guest, host: XapiHost, daemon: Daemon) -> None:
     flag = f"{guest.home}/control/feature-xs-batcmd"
-    running = Agent(guest.device)
+    running = script_channel(Acme, guest.device)
     until(lambda: daemon.host.read(flag) == b"1")
     host.resume({})
     until(lambda: daemon.host.read(flag) == b"1")

@@ -13,19 +13,14 @@ from tests.xen.harness import Daemon, Guest
 
 from guestagent_commands_net import families
 from guestagent_core import (
-    ChannelRunner,
     CommandBase,
     CommandError,
-    CommandRegistry,
     CommandResult,
-    Dispatcher,
     command,
 )
-from guestagent_xapi.vif_exchange import VifExchange
-from guestagent_xapi.vif_parser import VifParser
 from guestagent_xen.host.xapi import XapiHost
 
-from .conftest import MACS, run, until
+from .conftest import MACS, Channel, run, until, vif_channel
 
 FLAG = "control/feature-static-ip-setting"
 NO_SETTING = {"mac": MACS[0], "error-code": "0", "error-msg": ""}
@@ -44,34 +39,18 @@ class Vif(CommandBase):
         return Vif.outcome(value)
 
 
-class Agent:
-    """A channel of this process, as the agent would run it."""
-
-    def __init__(self, way: Path, root: Path, device_timeout: float) -> None:
-        self.exchange = VifExchange(VifExchange.Options(way, root, device_timeout))
-        self.dispatcher = Dispatcher(self.exchange, VifParser(ChannelRunner(CommandRegistry([Vif]), "xapi-vif")))
-        self.thread = threading.Thread(target=self.dispatcher.run)
-        self.thread.start()
-
-    def close(self) -> None:
-        """Ends it."""
-        self.dispatcher.stop()
-        self.thread.join()
-        self.exchange.close()
-
-
 @pytest.fixture
 def start(
     guest: Guest, host: XapiHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., Agent]]:
+) -> Iterator[Callable[..., Channel]]:
     """Starts an agent, in a guest whose network somebody owns."""
     monkeypatch.setattr(Vif, "orders", [])
     monkeypatch.setattr(Vif, "outcome", lambda value: CommandResult(), raising=False)
     monkeypatch.setattr(families, "owner", lambda context: "ifupdown")
-    running: list[Agent] = []
+    running: list[Channel] = []
 
-    def begin(device_timeout: float = 30.0) -> Agent:
-        running.append(Agent(guest.device, tmp_path, device_timeout))
+    def begin(device_timeout: float = 30.0) -> Channel:
+        running.append(vif_channel(Vif, guest.device, tmp_path, device_timeout))
         return running[-1]
 
     yield begin
@@ -83,7 +62,7 @@ def taken(host: XapiHost, number: int = 0, kind: str = "vif") -> Callable[[], bo
     return lambda: not {"enabled", "enabled6"} & set(host.setting(number, kind))
 
 
-def test_a_device_that_is_plugged_has_no_setting(start: Callable[..., Agent], host: XapiHost) -> None:
+def test_a_device_that_is_plugged_has_no_setting(start: Callable[..., Channel], host: XapiHost) -> None:
     start()
     host.plug(0, MACS[0].upper())
     until(taken(host))
@@ -92,7 +71,7 @@ def test_a_device_that_is_plugged_has_no_setting(start: Callable[..., Agent], ho
 
 
 def test_a_setting_is_applied_and_taken_away(
-    start: Callable[..., Agent], host: XapiHost, nics: tuple[str, str]
+    start: Callable[..., Channel], host: XapiHost, nics: tuple[str, str]
 ) -> None:
     start()
     host.plug(0, MACS[0].upper())
@@ -117,7 +96,7 @@ def test_a_setting_is_applied_and_taken_away(
 
 
 def test_name_servers_are_read_where_the_host_gives_some(
-    start: Callable[..., Agent], host: XapiHost, nics: tuple[str, str]
+    start: Callable[..., Channel], host: XapiHost, nics: tuple[str, str]
 ) -> None:
     host.plug(0, MACS[0], {"enabled": "1", "address": "192.0.2.10/24", "dns/10": "192.0.2.3", "dns/2": "192.0.2.2"})
     start()
@@ -126,7 +105,7 @@ def test_name_servers_are_read_where_the_host_gives_some(
 
 
 def test_an_error_stands_beside_the_setting(
-    start: Callable[..., Agent], host: XapiHost, nics: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+    start: Callable[..., Channel], host: XapiHost, nics: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(value: dict[str, Any]) -> CommandResult:
         if value["enabled"] == "1" and value["family"] == "ipv6":
@@ -151,7 +130,7 @@ def test_an_error_stands_beside_the_setting(
     assert host.setting(0)["error-msg"] == ""
 
 
-def test_a_device_that_comes_late_is_waited_for(start: Callable[..., Agent], host: XapiHost) -> None:
+def test_a_device_that_comes_late_is_waited_for(start: Callable[..., Channel], host: XapiHost) -> None:
     start()
     host.plug(0, MACS[0], {"enabled": "1", "address": "192.0.2.10/24"})
     until(lambda: len(Vif.orders) == 1)  # of IPv6, which has no setting
@@ -166,7 +145,7 @@ def test_a_device_that_comes_late_is_waited_for(start: Callable[..., Agent], hos
         run("ip", "link", "del", "xapi0")
 
 
-def test_a_device_that_does_not_come_is_an_error_of_the_command(start: Callable[..., Agent], host: XapiHost) -> None:
+def test_a_device_that_does_not_come_is_an_error_of_the_command(start: Callable[..., Channel], host: XapiHost) -> None:
     start(device_timeout=0.2)
     host.plug(0, "0a:00:00:00:00:99", {"enabled": "1", "address": "192.0.2.10/24"})
     until(taken(host))
@@ -174,7 +153,7 @@ def test_a_device_that_does_not_come_is_an_error_of_the_command(start: Callable[
 
 
 def test_a_setting_that_changes_while_it_is_applied_is_applied_again(
-    start: Callable[..., Agent], host: XapiHost, nics: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+    start: Callable[..., Channel], host: XapiHost, nics: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
@@ -197,7 +176,7 @@ def test_a_setting_that_changes_while_it_is_applied_is_applied_again(
     assert [order["address"] for order in Vif.orders] == ["192.0.2.10/24", "192.0.2.20/24"]
 
 
-def test_a_virtual_function_is_set_too(start: Callable[..., Agent], host: XapiHost, nics: tuple[str, str]) -> None:
+def test_a_virtual_function_is_set_too(start: Callable[..., Channel], host: XapiHost, nics: tuple[str, str]) -> None:
     start()
     host.plug(4, MACS[1].upper(), {"enabled": "1", "address": "192.0.2.10/24"}, kind="net-sriov-vf")
     until(taken(host, 4, "net-sriov-vf"))
@@ -206,7 +185,7 @@ def test_a_virtual_function_is_set_too(start: Callable[..., Agent], host: XapiHo
 
 
 def test_what_stood_there_before_the_agent_is_applied(
-    start: Callable[..., Agent], host: XapiHost, nics: tuple[str, str]
+    start: Callable[..., Channel], host: XapiHost, nics: tuple[str, str]
 ) -> None:
     host.plug(0, MACS[0], {"enabled": "1", "address": "192.0.2.10/24", "enabled6": "2"})
     host.plug(1, MACS[1])
@@ -220,7 +199,7 @@ def test_what_stood_there_before_the_agent_is_applied(
 
 
 def test_the_flag_is_there_while_somebody_owns_the_network(
-    start: Callable[..., Agent], host: XapiHost, daemon: Daemon, guest: Guest, monkeypatch: pytest.MonkeyPatch
+    start: Callable[..., Channel], host: XapiHost, daemon: Daemon, guest: Guest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flag = f"{guest.home}/{FLAG}"
     agent = start()
@@ -239,7 +218,7 @@ def test_the_flag_is_there_while_somebody_owns_the_network(
 
 
 def test_a_daemon_that_comes_back_empty_is_served_again(
-    start: Callable[..., Agent], host: XapiHost, daemon: Daemon, guest: Guest
+    start: Callable[..., Channel], host: XapiHost, daemon: Daemon, guest: Guest
 ) -> None:
     start()
     host.close()
