@@ -32,9 +32,8 @@ _LARGEST_OF_XENSTORED = 2015  # bytes that a guest may write: 2048 for the recor
 _LARGEST_OF_OXENSTORED = 2048
 _SPARE_LIFE = 0.02  # seconds; oxenstored punishes those whose old transactions conflict
 _FIRST_REMOVED = 4  # answers removed at a time to make room; doubled while that is not enough
-_UNTOUCHED = (
-    1.0  # seconds of the daemon's life for which no answer is removed: many hosts look for theirs every half second
-)
+# Seconds of the daemon's life for which no answer is removed: many hosts look for theirs every half second.
+_UNTOUCHED = 1.0
 _LONGEST_WAIT = 0.2  # seconds, for somebody to collect one; less than a silence of the daemon that counts as life
 _MOST_KNOWN = 1024  # answers known by name; a guest has less room
 _TOKEN = b"answers"
@@ -50,8 +49,9 @@ class Answerer:
     def __init__(self, folder: bytes, patience: float) -> None:
         self._folder = folder
         self._patience = patience
-        self._put: dict[bytes, float] = {}  # the names of our answers, oldest first, and when they were put, in
-        # the session's time alive: while the daemon stands still, nobody can collect an answer
+        # The names of our answers, oldest first, and when they were put, in the session's time alive: while the daemon
+        # stands still, nobody can collect an answer.
+        self._put: dict[bytes, float] = {}
         self._listed = False  # whether it is known which are there, those of earlier runs too
         self._watching = False  # whether the host takes answers away
         self._spare: tuple[int, float] | None = None  # a transaction begun ahead, and when
