@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from guestagent_commands_net import staging
-from guestagent_commands_net.record import FileEntry, Folder, Outcome, Record, write_file
+from guestagent_commands_net.record import FileEntry, Folder, Outcome, Record
+from guestagent_core.durable_files import write_durably
 
 
 def entries(folder: Path) -> list[FileEntry]:
@@ -134,9 +135,9 @@ def test_a_record_is_read_back_as_it_was(tmp_path: Path) -> None:
 def test_a_record_of_another_form_is_an_error_that_names_the_file(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     folder.path.mkdir()
-    write_file(folder.record_path, b'{"format": 1}')
+    write_durably(folder.record_path, b'{"format": 1}')
     with pytest.raises(ValueError, match=str(folder.record_path)):
         folder.record()
-    write_file(folder.record_path, b'{"format": 2}')
+    write_durably(folder.record_path, b'{"format": 2}')
     with pytest.raises(ValueError, match="has the form 2, not 1"):
         folder.record()

@@ -21,10 +21,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from guestagent_core.durable_files import sync_folder, write_durably
+
 from .backends import Plan, Step, Steps
 from .expectations import Expectation
 
-__all__ = ("COMMITTED", "FileEntry", "Folder", "Outcome", "Record", "boot_id", "write_file")
+__all__ = ("COMMITTED", "FileEntry", "Folder", "Outcome", "Record", "boot_id")
 
 COMMITTED = "committed"
 """The step after which there is no way back, and before which there is one."""
@@ -161,7 +163,7 @@ class Folder:
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
             self.progress_path.unlink()
-        write_file(self.record_path, json.dumps(record.to_json()).encode())
+        write_durably(self.record_path, json.dumps(record.to_json()).encode())
 
     def record(self) -> Record | None:
         """Returns the record of the transaction that has not ended, None if there is none.
@@ -185,7 +187,7 @@ class Folder:
         finally:
             os.close(descriptor)
         if durable:
-            _sync_folder(self.path)
+            sync_folder(self.path)
 
     def steps(self) -> list[str]:
         """Returns the steps that were begun; one that was being written when the power went does not count."""
@@ -207,7 +209,7 @@ class Folder:
 
     def end(self, outcome: Outcome) -> None:
         """Notes how the transaction ended, and forgets it."""
-        write_file(self.last_path, json.dumps(outcome.to_json()).encode())
+        write_durably(self.last_path, json.dumps(outcome.to_json()).encode())
         with suppress(FileNotFoundError):
             if outcome.result == COMMITTED:
                 os.rename(self.record_path, self.replaced_path)
@@ -215,7 +217,7 @@ class Folder:
                 self.record_path.unlink()
         with suppress(FileNotFoundError):
             self.progress_path.unlink()
-        _sync_folder(self.path)
+        sync_folder(self.path)
 
     def last(self) -> Outcome | None:
         """Returns how the last transaction ended, None if there was none."""
@@ -229,28 +231,6 @@ def boot_id() -> str:
     """Returns what tells this start of the machine from others."""
     with open("/proc/sys/kernel/random/boot_id") as file:
         return file.read().strip()
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Writes a file, readable for its owner only, so that after a crash it is there whole or not at all."""
-    temporary = path.with_name(f".{path.name}.new")
-    with suppress(FileNotFoundError):
-        temporary.unlink()
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
-    os.rename(temporary, path)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _encode(content: bytes) -> str:

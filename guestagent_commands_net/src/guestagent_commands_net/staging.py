@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from guestagent_core.durable_files import sync_folder
+
 from .record import FileEntry
 
 __all__ = ("discard", "entry_for", "restore", "stage", "swap", "swapped")
@@ -147,8 +149,4 @@ def _content(path: str) -> bytes | None:
 def _sync(folders: Iterable[str]) -> None:
     for folder in folders:
         with suppress(FileNotFoundError):
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            sync_folder(folder)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from guestagent_core.durable_files import write_durably
 
 __all__ = ("VifMemory",)
 
@@ -60,15 +61,4 @@ class VifMemory:
 
     def _write(self, entries: Mapping[str, Any]) -> None:
         self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        staged = self._file.with_name(f".{self._file.name}.new")
-        descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "wb") as file:
-            file.write(json.dumps(entries).encode())
-            file.flush()
-            os.fsync(descriptor)
-        staged.rename(self._file)
-        folder = os.open(self._file.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_durably(self._file, json.dumps(entries).encode())
