@@ -3,6 +3,7 @@
 - what a command pack is made of: :class:`CommandBase`, :func:`command`, :class:`CommandResult`, :class:`Context`
 - what answers requests in any program: :class:`CommandRegistry`, :class:`ChannelRunner`, :class:`Dispatcher`
 - what plugins have to offer: :class:`Exchange`, :class:`Waitable`, :class:`Discarding`, :class:`Parser`, :class:`Store`
+- what ends the wait of an exchange: :class:`Waker`
 - what they raise: :mod:`guestagent_core.errors`
 
 Front ends find the rest in :mod:`guestagent_core.agent`, :mod:`guestagent_core.discovery` and
@@ -42,6 +43,7 @@ from .protocols import (
 )
 from .registry import CommandRegistry
 from .version import VERSION as __version__
+from .waking import Waker
 
 __all__ = (
     "Call",
@@ -73,6 +75,7 @@ __all__ = (
     "ResponseTooLargeError",
     "Store",
     "Waitable",
+    "Waker",
     "WritableStore",
     "__version__",
     "command",

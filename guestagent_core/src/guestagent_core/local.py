@@ -8,7 +8,6 @@ import os
 import socket
 import time
 from collections import deque
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,6 +16,7 @@ from .errors import ExchangeError
 from .framing import FRAMERS, Frame, Framer
 from .readiness import READ, WRITE, AdaptiveSelector
 from .unix_sockets import ListeningSocket, Peer, peer_of, user_id
+from .waking import Waker
 
 if TYPE_CHECKING:
     from .protocols import Request, Response
@@ -71,17 +71,14 @@ class LocalExchange:
         self._connections: set[_Connection] = set()
         self._accept_again_at: float | None = None
         self._selector: AdaptiveSelector[_Connection | str] = AdaptiveSelector()
-        # Not a pipe: its number, once closed, may be that of somebody else's file, which wake() would write to.
-        self._wake_reader, self._wake_writer = socket.socketpair()
-        self._wake_reader.setblocking(False)
-        self._wake_writer.setblocking(False)
+        self._waker = Waker()
         try:
             self._listener = ListeningSocket(options.path, shared=bool(options.users))
         except BaseException:
             self._close_own_descriptors()
             raise
         self._selector.listen(self._listener.socket.fileno(), READ, _ACCEPT)
-        self._selector.listen(self._wake_reader.fileno(), READ, _WAKE)
+        self._selector.listen(self._waker.fileno(), READ, _WAKE)
         self._closed = False
 
     def get_request(self) -> Request | None:
@@ -121,8 +118,7 @@ class LocalExchange:
 
     def wake(self) -> None:
         """Ends a ``wait``."""
-        with suppress(OSError):  # woken often already, or closed
-            self._wake_writer.send(b"\0")
+        self._waker.wake()
 
     def close(self) -> None:
         """Sends what it can within a second, hangs up and removes the socket."""
@@ -137,8 +133,7 @@ class LocalExchange:
 
     def _close_own_descriptors(self) -> None:
         self._selector.close()
-        self._wake_reader.close()
-        self._wake_writer.close()
+        self._waker.close()
 
     def _work(self, timeout: float | None) -> bool:
         """Does what can be done within ``timeout`` seconds; returns whether it was woken."""
@@ -156,8 +151,7 @@ class LocalExchange:
                 else:
                     self._send(ready)
             elif ready == _WAKE:
-                self._wake_reader.recv(_CHUNK)
-                woken = True
+                woken = self._waker.clear()
             else:
                 self._accept()
         return woken
@@ -252,7 +246,7 @@ class LocalExchange:
     def _flush(self) -> None:
         """Gets out what is left to send, for a limited time."""
         self._selector.listen(self._listener.socket.fileno(), 0, _ACCEPT)
-        self._selector.listen(self._wake_reader.fileno(), 0, _WAKE)
+        self._selector.listen(self._waker.fileno(), 0, _WAKE)
         for connection in tuple(self._connections):
             connection.ended = True  # nothing is read any more
             self._listen(connection)

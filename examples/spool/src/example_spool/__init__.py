@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 import select
-import socket
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from guestagent_core import ExchangeError, Request, Response, ResponseTooLargeError
+from guestagent_core import ExchangeError, Request, Response, ResponseTooLargeError, Waker
 
 from .inotify import watch_folder
 
@@ -39,26 +38,21 @@ class SpoolExchange:
         self._limit = options.limit
         self._open: set[str] = set()  # names that were handed out and are not answered
         self._watch = watch_folder(self._in)
-        self._waking, self._wake = socket.socketpair()
-        self._waking.setblocking(False)
-        self._wake.setblocking(False)
+        self._waker = Waker()
         self._closed = False
 
     def wait(self, timeout: float | None) -> bool:
         """Waits until a file comes; returns whether there is one that was not handed out."""
         if not self._waiting():
-            woken = self._waking.fileno()
-            readable, _, _ = select.select([self._watch, woken], [], [], timeout)
-            if woken in readable:
-                self._waking.recv(4096)
+            readable, _, _ = select.select([self._watch, self._waker], [], [], timeout)
+            self._waker.clear()
             if self._watch in readable:
                 os.read(self._watch, 64 * 1024)
         return bool(self._waiting())
 
     def wake(self) -> None:
         """Ends a ``wait``; may be called from any thread."""
-        with suppress(OSError):  # woken often already, or closed
-            self._wake.send(b"\0")
+        self._waker.wake()
 
     def get_request(self) -> Request | None:
         """Returns the oldest request that was not handed out."""
@@ -101,8 +95,7 @@ class SpoolExchange:
         if not self._closed:
             self._closed = True
             os.close(self._watch)
-            self._waking.close()
-            self._wake.close()
+            self._waker.close()
 
     def _waiting(self) -> list[Path]:
         found = []
