@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import select
-import socket
+import re
 import time
 from collections import deque
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,8 +16,9 @@ from pyxs._internal import Op
 from guestagent_core import ExchangeError, ResponseTooLargeError
 
 from .answering import NO_ROOM, Answerer
-from .connecting import connect, default_path
+from .connecting import default_path
 from .listing import list_children
+from .reconnecting import ReconnectingSession
 from .session import Operation, Session, SessionLostError, StoreError, WatchEvent
 
 if TYPE_CHECKING:
@@ -29,9 +28,9 @@ __all__ = ("XenStoreExchange",)
 
 _log = logging.getLogger(__name__)
 _TOKEN = b"requests"
+_PATH = re.compile(r"(?!@)/?[A-Za-z0-9_@-]+(/[A-Za-z0-9_@-]+)*/?")  # what daemons take
 _LOOK_ANYWAY = 60.0  # seconds after which the folder is listed without an event: a safety net
 _QUIET = 30.0  # seconds for which nothing wakes us after a request: a listing that is due by then is done at once
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0  # seconds between two attempts to connect
 _MOST_READ = 64  # requests read at a time
 _LIST_AGAIN = 32  # requests gone after which a folder that was too large to list is tried again
 _MOST_SHED = 64  # requests taken out of the store at a time to make room for an answer
@@ -66,9 +65,8 @@ class XenStoreExchange:
             if self.timeout <= 0:
                 raise ValueError("timeout must be more than 0 seconds")
             for name in ("request_path", "response_path"):
-                path = getattr(self, name)
-                if not path.strip("/") or "\0" in path or not path.isascii():
-                    raise ValueError(f"{name} must be the path of a node")
+                if not _PATH.fullmatch(getattr(self, name)):
+                    raise ValueError(f"{name} must be the path of a node: names of letters, digits, -, _ and @")
             if self.request_path.strip("/") == self.response_path.strip("/"):
                 raise ValueError("request_path and response_path must be different nodes")
 
@@ -78,12 +76,8 @@ class XenStoreExchange:
         return default_path() is not None
 
     def __init__(self, options: Options) -> None:
-        self._path = options.path
-        self._timeout = options.timeout
         self._folder = options.request_path.rstrip("/").encode()
         self._answerer = Answerer(options.response_path.rstrip("/").encode(), options.timeout)
-        self._session: Session | None = None
-        self._pause, self._connect_at = 0.0, 0.0  # while there is no session
         self._look_at = 0.0  # when the folder is listed without an event
         self._stale = True  # the folder has to be listed
         self._unlisted: int | None = None  # requests gone since the folder was too large to be listed
@@ -96,19 +90,14 @@ class XenStoreExchange:
         # request, which has to be there still; None: it was shed
         self._delay = _FIRST_DELAY  # until the kept answers are tried again
         self._inbox: deque[Request] = deque()
-        # Not a pipe: its number, once closed, may be that of somebody else's file, which wake() would write to.
-        self._wake_reader, self._wake_writer = socket.socketpair()
-        self._wake_reader.setblocking(False)
-        self._wake_writer.setblocking(False)
-        self._poll = select.poll()
-        self._poll.register(self._wake_reader, select.POLLIN)
-        self._closed = False
         if (options.path or default_path()) is None:
-            self.close()
             raise ExchangeError(
                 "There is no way to XenStore: neither /dev/xen/xenbus nor /proc/xen/xenbus nor the socket of a "
                 "xenstored; set the channel's option path"
             )
+        self._connection = ReconnectingSession(
+            options.path, options.timeout, begin=self._begin, lost=self._forget_session
+        )
 
     def get_request(self) -> Request | None:
         """Returns the next request that ``wait`` has read: its ``id`` is the node's name."""
@@ -127,9 +116,9 @@ class XenStoreExchange:
         data = response["data"]
         answer = data.encode() if isinstance(data, str) else data
         try:
-            if self._session is None:
+            if self._connection.session is None:
                 raise SessionLostError("there is no connection to XenStore")
-            self._answer(self._session, name, answer)
+            self._answer(self._connection.session, name, answer)
         except ResponseTooLargeError:
             raise
         except ExchangeError as error:
@@ -138,8 +127,8 @@ class XenStoreExchange:
             self._close_request(name)
             if not isinstance(error, SessionLostError):
                 self._try_kept_later()
-            elif self._session is not None:  # else it is lost already, and the pause grows with attempts to connect
-                self._lose_session(error)
+            elif self._connection.session is not None:  # else it is lost already, and attempts to connect are counted
+                self._connection.lose(error)
             raise ExchangeError(f"The answer to {name.decode()} is kept and tried again later: {error}") from error
         self._close_request(name)
 
@@ -150,96 +139,50 @@ class XenStoreExchange:
         """
         name: bytes = request["name"]
         self._close_request(name)
-        if self._session is None:
+        if self._connection.session is None:
             raise ExchangeError("There is no connection to XenStore")
-        self._session.call_all(Operation(Op.RM, self._node(name) + b"\0"))
+        self._connection.session.call_all(Operation(Op.RM, self._node(name) + b"\0"))
 
     def wait(self, timeout: float | None) -> bool:
         """Waits until requests are in the store, and reads them; returns whether there are any."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self._inbox:
-            try:
-                if self._session is None:
-                    self._connect()
-                if self._session is not None and self._work(self._session):
-                    continue
-            except SessionLostError as error:
-                self._lose_session(error)
-            if self._sleep(deadline) or (deadline is not None and time.monotonic() >= deadline):
+            self._connection.connect()
+            session = self._connection.session
+            until = deadline
+            if session is not None:
+                try:
+                    if self._work(session):
+                        continue
+                except SessionLostError as error:
+                    self._connection.lose(error)
+                else:
+                    until = self._look_at if deadline is None else min(deadline, self._look_at)
+            woken, _ = self._connection.sleep(until)
+            if woken or (deadline is not None and time.monotonic() >= deadline):
                 break
         return bool(self._inbox)
 
     def wake(self) -> None:
         """Ends a ``wait``."""
-        with suppress(OSError):  # woken often already, or closed
-            self._wake_writer.send(b"\0")
+        self._connection.wake()
 
     def close(self) -> None:
         """Hangs up. Requests that were not answered stay in the store for the next agent."""
-        if self._closed:
-            return
-        self._closed = True
-        if self._session is not None:
-            self._session.close()
-            self._session = None
-        self._wake_reader.close()
-        self._wake_writer.close()
+        self._connection.close()
 
     # The connection
 
-    def _connect(self) -> None:
-        if time.monotonic() < self._connect_at:
-            return
-        session = connect(self._path, self._timeout)
-        try:
-            self._make_folder(session)
-            session.call(Op.WATCH, self._folder, _TOKEN)
-        except StoreError as error:
-            session.close()
-            raise SessionLostError(str(error)) from error
-        except SessionLostError:
-            session.close()
-            raise
-        self._session = session
+    def _begin(self, session: Session) -> None:
+        self._make_folder(session)
+        session.call(Op.WATCH, self._folder, _TOKEN)
         self._stale = True
-        self._poll.register(session.fileno(), select.POLLIN)
 
-    def _connected(self) -> None:
-        if self._pause:
-            _log.info("XenStore is back")
-            self._pause = 0.0
-
-    def _lose_session(self, error: SessionLostError) -> None:
-        self._pause = min(self._pause * 2 or _FIRST_PAUSE, _LONGEST_PAUSE)
-        self._connect_at = time.monotonic() + self._pause
-        if self._pause == _FIRST_PAUSE:
-            _log.warning("%s; until it is back, connecting is tried at least every %.0f s", error, _LONGEST_PAUSE)
-        if self._session is not None:
-            self._poll.unregister(self._session.fileno())
-            self._session.close()
-            self._session = None
+    def _forget_session(self) -> None:
         self._answerer.forget_session()
         self._seen.clear()
         self._removed.clear()
         self._unlisted = None
-
-    def _sleep(self, deadline: float | None) -> bool:
-        """Waits for the store, for somebody who wakes, or for the time to do something; returns whether woken."""
-        until = self._connect_at if self._session is None else self._look_at
-        if deadline is not None:
-            until = min(until, deadline)
-        woken = False
-        # Rounded up: a wait that ends a little early would be repeated without a pause.
-        for descriptor, _ in self._poll.poll(max(0, -int(-(until - time.monotonic()) * 1000 // 1))):
-            if descriptor == self._wake_reader.fileno():
-                self._wake_reader.recv(4096)
-                woken = True
-            elif self._session is not None:
-                try:
-                    self._session.receive()
-                except SessionLostError as error:
-                    self._lose_session(error)
-        return woken
 
     # Requests
 
@@ -300,10 +243,10 @@ class XenStoreExchange:
                     self._folder.decode(),
                 )
             self._unlisted = 0
-            self._connected()
+            self._connection.works()
             return
         self._unlisted = None
-        self._connected()
+        self._connection.works()
         while session.events:
             self._take_event(session.events.popleft())
         new = [name for name in names if name not in self._open and name not in self._seen]

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import random
-import select
-import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -16,14 +13,12 @@ from pyxs._internal import Op
 
 from guestagent_core import ExchangeError
 
-from .connecting import connect
 from .listing import list_children
+from .reconnecting import ReconnectingSession
 from .session import Operation, Session, SessionLostError, StoreError
 
 __all__ = ("Changes", "Watcher", "is_missing", "removing", "writing")
 
-_log = logging.getLogger(__name__)
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0  # seconds between two attempts to connect
 _CONFLICT_PAUSE, _LONGEST_CONFLICT_PAUSE = 0.001, 0.1  # seconds, after a transaction met a conflict
 _DROPPED = ("EAGAIN", "ENOENT")  # the transaction met a conflict; the daemon does not know it (any more)
 ResultT = TypeVar("ResultT")
@@ -52,24 +47,19 @@ class Watcher:
     """
 
     def __init__(self, path: Path | None, watched: Sequence[str], timeout: float = 5.0) -> None:
-        self.path = path
-        """The way to the daemon."""
         self._watched = tuple(watched)
         self._timeout = timeout
-        self._session: Session | None = None
-        self._pause, self._connect_at = 0.0, 0.0  # while there is no session
-        self._others: tuple[int, ...] = ()
-        self._wake_reader, self._wake_writer = socket.socketpair()
-        self._wake_reader.setblocking(False)
-        self._wake_writer.setblocking(False)
-        self._poll = select.poll()
-        self._poll.register(self._wake_reader, select.POLLIN)
-        self._closed = False
+        self._connection = ReconnectingSession(path, timeout, begin=self._begin)
+
+    @property
+    def path(self) -> Path | None:
+        """The way to the daemon."""
+        return self._connection.path
 
     @property
     def connected(self) -> bool:
         """Whether there is a connection at present, as far as is known."""
-        return self._session is not None
+        return self._connection.session is not None
 
     def wait(self, timeout: float | None, descriptors: Iterable[tuple[int, int]] = ()) -> Changes:
         """Waits until a watched node has changed, one of ``descriptors`` has something, or ``wake`` is called.
@@ -79,33 +69,22 @@ class Watcher:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
-            self._try_connect()
+            self._connection.connect()
             paths = self._changed()
             if paths:
                 return Changes(paths, [], woken=False)
-            until = deadline
-            if self._session is None:
-                until = self._connect_at if deadline is None else min(deadline, self._connect_at)
-            woken, readable = self._sleep(until, descriptors)
+            woken, readable = self._connection.sleep(deadline, descriptors)
             paths = self._changed()
             if woken or readable or paths or (deadline is not None and time.monotonic() >= deadline):
                 return Changes(paths, readable, woken)
 
     def wake(self) -> None:
         """Ends a ``wait``, or the next one."""
-        with suppress(OSError):  # woken often already, or closed
-            self._wake_writer.send(b"\0")
+        self._connection.wake()
 
     def close(self) -> None:
         """Hangs up. May be called again."""
-        if self._closed:
-            return
-        self._closed = True
-        if self._session is not None:
-            self._session.close()
-            self._session = None
-        self._wake_reader.close()
-        self._wake_writer.close()
+        self._connection.close()
 
     def read(self, path: str, transaction: int = 0) -> bytes | None:
         """Returns the value at ``path``, None if there is none.
@@ -196,75 +175,28 @@ class Watcher:
         (answer,) = self.call_all(Operation(Op.TRANSACTION_END, how, transaction))
         return answer
 
-    # The connection
-
     def _do(self, work: Callable[[Session], ResultT]) -> ResultT:
-        if self._session is None:
+        if self._connection.session is None:
             raise SessionLostError("There is no connection to XenStore")
         try:
-            return work(self._session)
+            return work(self._connection.session)
         except SessionLostError as error:
-            self._lose(error)
+            self._connection.lose(error)
             raise
 
-    def _try_connect(self) -> None:
-        if self._session is not None or time.monotonic() < self._connect_at:
-            return
-        session = None
-        try:
-            session = connect(self.path, self._timeout)
-            for path in self._watched:
-                session.call(Op.WATCH, path.encode(), path.encode())
-        except (SessionLostError, StoreError) as error:
-            if session is not None:
-                session.close()
-            self._lose(error)
-            return
-        self._session = session
-        self._poll.register(session.fileno(), select.POLLIN)
-        if self._pause:
-            _log.info("XenStore is back")
-            self._pause = 0.0
-
-    def _lose(self, error: ExchangeError) -> None:
-        self._pause = min(self._pause * 2 or _FIRST_PAUSE, _LONGEST_PAUSE)
-        self._connect_at = time.monotonic() + self._pause
-        if self._pause == _FIRST_PAUSE:
-            _log.warning("%s; until it is back, connecting is tried at least every %.0f s", error, _LONGEST_PAUSE)
-        if self._session is not None:
-            self._poll.unregister(self._session.fileno())
-            self._session.close()
-            self._session = None
+    def _begin(self, session: Session) -> None:
+        for path in self._watched:
+            session.call(Op.WATCH, path.encode(), path.encode())
+        self._connection.works()
 
     def _changed(self) -> list[str]:
         """Takes the events that have come; each names a watched node by its token."""
-        if self._session is None or not self._session.events:
+        session = self._connection.session
+        if session is None or not session.events:
             return []
-        paths = dict.fromkeys(event.path.decode(errors="replace") for event in self._session.events)
-        self._session.events.clear()
+        paths = dict.fromkeys(event.path.decode(errors="replace") for event in session.events)
+        session.events.clear()
         return list(paths)
-
-    def _sleep(self, until: float | None, descriptors: Iterable[tuple[int, int]]) -> tuple[bool, list[int]]:
-        """Returns whether somebody called ``wake``, and which of ``descriptors`` have something."""
-        for descriptor in self._others:
-            self._poll.unregister(descriptor)
-        wanted = dict(descriptors)
-        self._others = tuple(wanted)
-        for descriptor, events in wanted.items():
-            self._poll.register(descriptor, events)
-        # Rounded up: a wait that ends a little early would be repeated without a pause.
-        pause = None if until is None else max(0, -int(-(until - time.monotonic()) * 1000 // 1))
-        woken, readable = False, []
-        for descriptor, _ in self._poll.poll(pause):
-            if descriptor in wanted:
-                readable.append(descriptor)
-            elif descriptor == self._wake_reader.fileno():
-                self._wake_reader.recv(4096)
-                woken = True
-            else:
-                with suppress(SessionLostError):  # which has been handled
-                    self._do(Session.receive)
-        return woken, readable
 
 
 def writing(path: str, value: str, transaction: int = 0) -> Operation:
