@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from tests.core.deliveries import delivering
 
-from guestagent_core import (
-    ChannelRunner,
-    CommandBase,
-    CommandRegistry,
-    CommandResult,
-    Context,
-    command,
-)
+from guestagent_core import ChannelRunner, CommandBase, CommandRegistry, CommandResult, Context, command
 from guestagent_core.calls import Delivery
 from guestagent_core.journal import FileJournal
-
-PATIENCE = 60.0  # seconds
 
 
 class CrashError(KeyboardInterrupt):
@@ -139,12 +129,3 @@ class Outstanding:
     def answered(self, delivered: bool = True) -> Outstanding:
         self.delivery.settle(delivered)
         return self
-
-
-def until(condition: Callable[[], bool]) -> None:
-    waiting = threading.Event()
-    for _ in range(int(PATIENCE / 0.01)):
-        if condition():
-            return
-        waiting.wait(0.01)
-    raise AssertionError("It did not come to that")

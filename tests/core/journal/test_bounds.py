@@ -7,8 +7,9 @@ import threading
 import time
 
 import pytest
+from tests.core.waiting import PATIENCE
 
-from .machine import PATIENCE, Machine, Outstanding
+from .machine import Machine, Outstanding
 
 
 def test_the_number_of_entries_is_bounded(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,7 @@ import sys
 
 from tests.unmeasured import unmeasured
 
-from guestagent_core import (
-    CommandResult,
-)
+from guestagent_core import CommandResult
 
 from .machine import Machine
 

@@ -6,9 +6,7 @@ from typing import Any
 
 import pytest
 
-from guestagent_core import (
-    CommandError,
-)
+from guestagent_core import CommandError
 
 from .machine import CrashError, Machine
 

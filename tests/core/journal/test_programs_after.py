@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from tests.core.waiting import until
 
-from guestagent_core import (
-    CommandError,
-)
+from guestagent_core import CommandError
 
-from .machine import Machine, until
+from .machine import Machine
 
 
 def test_a_program_is_started_after_the_answer(machine: Machine) -> None:
