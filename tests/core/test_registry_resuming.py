@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from guestagent_core import (
-    Call,
-    CommandBase,
-    CommandRegistry,
-    CommandResult,
-    command,
-)
+from guestagent_core import Call, CommandBase, CommandRegistry, CommandResult, command
 
 
 class Resumable(CommandBase):
