@@ -132,6 +132,7 @@ def test_exclusive_commands_wait_for_the_lock_and_parallel_ones_do_not() -> None
     thread = threading.Thread(target=lambda: done.append(registry.run_command("reset").message))
     thread.start()
     assert registry.run_command("show", 1).code == 0
+    thread.join(0.1)  # in which it would be done, did it not wait
     assert done == []
     place.release()
     thread.join(PATIENCE)
