@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -84,12 +82,6 @@ class Unstartable:
         raise OSError("no policy file")
 
 
-@pytest.fixture
-def short_path() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="ga-") as folder:
-        yield Path(folder)
-
-
 def plugin(group: str, name: str, value: object) -> Plugin:
     """An entry point that leads to ``value``."""
     module = ModuleType(f"plugin_{name}")
@@ -130,92 +122,92 @@ class Started:
         self.agent.join()
 
 
-def test_without_a_configuration_the_local_channel_is_open(short_path: Path) -> None:
-    with Started(Agent(config(short_path))) as started:
+def test_without_a_configuration_the_local_channel_is_open(folder: Path) -> None:
+    with Started(Agent(config(folder))) as started:
         assert started.opened
         assert started.agent.problems == []
-        features = json.loads(started.ask(short_path, "features"))["message"].split(",")
+        features = json.loads(started.ask(folder, "features"))["message"].split(",")
         assert {"features", "version"} <= set(features), "and what else is installed"
     assert started.ended.is_set()
-    assert not (short_path / "agent.sock").exists()
+    assert not (folder / "agent.sock").exists()
 
 
-def test_packs_are_built_with_their_options_and_the_root(short_path: Path) -> None:
+def test_packs_are_built_with_their_options_and_the_root(folder: Path) -> None:
     options = {"pack": {"greeting": "good day"}}
-    with Started(Agent(config(short_path, commands=options), catalogue(plugin(COMMANDS, "pack", Pack)))) as started:
-        assert "good day, you" in started.ask(short_path, "greet", "you")
-        assert str(short_path / "state" / "pack") in started.ask(short_path, "where")
-        assert str(short_path / "root") in started.ask(short_path, "where")
+    with Started(Agent(config(folder, commands=options), catalogue(plugin(COMMANDS, "pack", Pack)))) as started:
+        assert "good day, you" in started.ask(folder, "greet", "you")
+        assert str(folder / "state" / "pack") in started.ask(folder, "where")
+        assert str(folder / "root") in started.ask(folder, "where")
 
 
-def test_several_channels_have_their_own_rights_options_and_stores(short_path: Path) -> None:
-    store = short_path / "published"
+def test_several_channels_have_their_own_rights_options_and_stores(folder: Path) -> None:
+    store = folder / "published"
     (store / "vm-data").mkdir(parents=True)
     (store / "vm-data" / "hostname").write_text("guest-7")
     channels = (
         ChannelConfig("local", store_options={"path": str(store)}, deny=("greet",)),
-        ChannelConfig("local", "second", options={"path": str(short_path / "two" / "agent.sock")}, allow=("gr*",)),
+        ChannelConfig("local", "second", options={"path": str(folder / "two" / "agent.sock")}, allow=("gr*",)),
     )
-    with Started(Agent(config(short_path, channel=channels), catalogue(plugin(COMMANDS, "pack", Pack)))) as started:
-        assert "guest-7" in started.ask(short_path, "stored", "vm-data/hostname")
-        assert '"403"' in started.ask(short_path, "greet")
-        assert '"0"' in started.ask(short_path / "two", "greet")
-        assert '"403"' in started.ask(short_path / "two", "version")
+    with Started(Agent(config(folder, channel=channels), catalogue(plugin(COMMANDS, "pack", Pack)))) as started:
+        assert "guest-7" in started.ask(folder, "stored", "vm-data/hostname")
+        assert '"403"' in started.ask(folder, "greet")
+        assert '"0"' in started.ask(folder / "two", "greet")
+        assert '"403"' in started.ask(folder / "two", "version")
 
 
-def test_packs_with_the_same_command_are_reported_and_the_first_one_works(short_path: Path) -> None:
+def test_packs_with_the_same_command_are_reported_and_the_first_one_works(folder: Path) -> None:
     rivals = catalogue(plugin(COMMANDS, "pack", Pack), plugin(COMMANDS, "rival", Rival))
-    with Started(Agent(config(short_path), rivals)) as started:
+    with Started(Agent(config(folder), rivals)) as started:
         (problem,) = started.agent.problems
         assert "Pack" in str(problem)
         assert "Rival" in str(problem)
-        assert "hello" in started.ask(short_path, "greet")
+        assert "hello" in started.ask(folder, "greet")
 
 
-def test_a_channel_that_cannot_start_leaves_the_others(short_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_channel_that_cannot_start_leaves_the_others(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     channels = (ChannelConfig("unopenable"), ChannelConfig("local"))
-    agent = Agent(config(short_path, channel=channels), catalogue(plugin(EXCHANGES, "unopenable", Unopenable)))
+    agent = Agent(config(folder, channel=channels), catalogue(plugin(EXCHANGES, "unopenable", Unopenable)))
     with Started(agent) as started:
-        assert '"0"' in started.ask(short_path, "version")
+        assert '"0"' in started.ask(folder, "version")
     expected = "guestagent.exchanges 'unopenable': acme-unopenable cannot be started: OSError: no such device"
     assert expected in caplog.text
     assert [str(problem) for problem in agent.problems] == [expected]
 
 
-def test_without_an_open_channel_start_says_so(short_path: Path) -> None:
+def test_without_an_open_channel_start_says_so(folder: Path) -> None:
     channels = (ChannelConfig("unopenable"),)
-    agent = Agent(config(short_path, channel=channels), catalogue(plugin(EXCHANGES, "unopenable", Unopenable)))
+    agent = Agent(config(folder, channel=channels), catalogue(plugin(EXCHANGES, "unopenable", Unopenable)))
     assert agent.start() is False
     assert agent.join() is False
 
 
 def test_an_exchange_that_exits_or_cannot_be_closed_does_not_take_the_agent_down(
-    short_path: Path, caplog: pytest.LogCaptureFixture
+    folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     channels = (ChannelConfig("exiting"), ChannelConfig("closing"), ChannelConfig("local"))
     added = plugin(EXCHANGES, "exiting", Exiting), plugin(EXCHANGES, "closing", Closing)
-    with Started(Agent(config(short_path, channel=channels), catalogue(*added))) as started:
-        assert '"0"' in started.ask(short_path, "version")
+    with Started(Agent(config(folder, channel=channels), catalogue(*added))) as started:
+        assert '"0"' in started.ask(folder, "version")
     assert "exiting: the exchange failed" in caplog.text
     assert "closing: the exchange could not be closed" in caplog.text
 
 
-def test_a_store_that_is_no_store_stops_only_its_channel(short_path: Path) -> None:
+def test_a_store_that_is_no_store_stops_only_its_channel(folder: Path) -> None:
     def broken() -> None:
         raise ValueError("no store")
 
     channels = (ChannelConfig("local", "one", store="broken"), ChannelConfig("local"))
-    with Started(Agent(config(short_path, channel=channels), catalogue(plugin(STORES, "broken", broken)))) as started:
-        assert '"0"' in started.ask(short_path, "version")
+    with Started(Agent(config(folder, channel=channels), catalogue(plugin(STORES, "broken", broken)))) as started:
+        assert '"0"' in started.ask(folder, "version")
         assert "no store" in str(started.agent.problems[0])
 
 
-def test_a_policy_is_on_by_default_and_takes_options(short_path: Path) -> None:
+def test_a_policy_is_on_by_default_and_takes_options(folder: Path) -> None:
     added = plugin(COMMANDS, "pack", Pack), plugin(HOOKS, "policy", Policy)
-    agent = Agent(config(short_path, hooks={"policy": {"forbidden": "greet"}}), catalogue(*added))
+    agent = Agent(config(folder, hooks={"policy": {"forbidden": "greet"}}), catalogue(*added))
     with Started(agent) as started:
-        assert started.ask(short_path, "greet") == '{"message": "forbidden here", "returncode": "403"}'
-        assert '"0"' in started.ask(short_path, "where")
+        assert started.ask(folder, "greet") == '{"message": "forbidden here", "returncode": "403"}'
+        assert '"0"' in started.ask(folder, "where")
 
 
 @pytest.mark.parametrize(
@@ -226,24 +218,24 @@ def test_a_policy_is_on_by_default_and_takes_options(short_path: Path) -> None:
         {"agent": {"hooks": ("*", "unstartable")}},
     ],
 )
-def test_a_policy_that_does_not_work_fails_closed(short_path: Path, broken: dict[str, Any]) -> None:
+def test_a_policy_that_does_not_work_fails_closed(folder: Path, broken: dict[str, Any]) -> None:
     added = [plugin(COMMANDS, "pack", Pack), plugin(HOOKS, "policy", Policy)]
     if "unstartable" in str(broken):
         added.append(plugin(HOOKS, "unstartable", Unstartable))
-    with Started(Agent(config(short_path, **broken), catalogue(*added))) as started:
-        assert '"403"' in started.ask(short_path, "greet")
-        assert '"message": "features,version"' in started.ask(short_path, "features")
-        assert '"0"' in started.ask(short_path, "version")
+    with Started(Agent(config(folder, **broken), catalogue(*added))) as started:
+        assert '"403"' in started.ask(folder, "greet")
+        assert '"message": "features,version"' in started.ask(folder, "features")
+        assert '"0"' in started.ask(folder, "version")
         assert started.agent.problems
 
 
-def test_a_policy_that_is_left_out_on_purpose_is_not_missed(short_path: Path) -> None:
+def test_a_policy_that_is_left_out_on_purpose_is_not_missed(folder: Path) -> None:
     added = plugin(COMMANDS, "pack", Pack), plugin(HOOKS, "unstartable", Unstartable)
-    with Started(Agent(config(short_path, agent={"hooks": ("!unstartable",)}), catalogue(*added))) as started:
-        assert '"0"' in started.ask(short_path, "greet")
+    with Started(Agent(config(folder, agent={"hooks": ("!unstartable",)}), catalogue(*added))) as started:
+        assert '"0"' in started.ask(folder, "greet")
 
 
-def test_plugins_hear_of_failures_in_others(short_path: Path) -> None:
+def test_plugins_hear_of_failures_in_others(folder: Path) -> None:
     heard: list[str] = []
 
     class Listener:
@@ -253,26 +245,26 @@ def test_plugins_hear_of_failures_in_others(short_path: Path) -> None:
 
     channels = (ChannelConfig("unopenable"), ChannelConfig("local"))
     added = plugin(EXCHANGES, "unopenable", Unopenable), plugin(HOOKS, "listener", Listener)
-    with Started(Agent(config(short_path, channel=channels), catalogue(*added))):
+    with Started(Agent(config(folder, channel=channels), catalogue(*added))):
         assert len(heard) == 1
         assert "no such device" in heard[0]
 
 
-def test_the_builtin_commands_can_be_left_out(short_path: Path) -> None:
+def test_the_builtin_commands_can_be_left_out(folder: Path) -> None:
     added = catalogue(plugin(COMMANDS, "pack", Pack))
-    assert set(Agent(config(short_path, agent={"commands": ("pack",)}), added).registry.specs) > {"greet", "version"}
-    assert "version" not in Agent(config(short_path, agent={"commands": ("*", "!builtin")}), added).registry.specs
+    assert set(Agent(config(folder, agent={"commands": ("pack",)}), added).registry.specs) > {"greet", "version"}
+    assert "version" not in Agent(config(folder, agent={"commands": ("*", "!builtin")}), added).registry.specs
 
 
-def test_two_agents_do_not_share_a_socket(short_path: Path) -> None:
-    with Started(Agent(config(short_path))):
-        second = Agent(config(short_path))
+def test_two_agents_do_not_share_a_socket(folder: Path) -> None:
+    with Started(Agent(config(folder))):
+        second = Agent(config(folder))
         assert second.start() is False
         assert "another agent listens there" in str(second.problems[0])
 
 
 @pytest.mark.parametrize("available", [True, False, None])
-def test_xenstore_is_a_default_channel_where_it_is_available(short_path: Path, available: bool | None) -> None:
+def test_xenstore_is_a_default_channel_where_it_is_available(folder: Path, available: bool | None) -> None:
     class Exchange(MemoryExchange):
         @classmethod
         def available(cls) -> bool:
@@ -280,7 +272,7 @@ def test_xenstore_is_a_default_channel_where_it_is_available(short_path: Path, a
                 raise OSError("no such device")
             return available
 
-    agent = Agent(config(short_path), catalogue(plugin(EXCHANGES, "xenstore", Exchange)))
+    agent = Agent(config(folder), catalogue(plugin(EXCHANGES, "xenstore", Exchange)))
     used = [plugin.name for plugin in agent.plugins if plugin.group == EXCHANGES]
     assert used == (["local", "xenstore"] if available else ["local"])
     assert [str(problem) for problem in agent.problems] == (
@@ -290,19 +282,19 @@ def test_xenstore_is_a_default_channel_where_it_is_available(short_path: Path, a
     )
 
 
-def test_a_front_end_adds_channels_of_its_own(short_path: Path) -> None:
+def test_a_front_end_adds_channels_of_its_own(folder: Path) -> None:
     from guestagent_json import JsonParser
 
     exchange = MemoryExchange()
-    agent = Agent(config(short_path), catalogue(), channels=())
+    agent = Agent(config(folder), catalogue(), channels=())
     agent.add_channel(ChannelConfig("files", "theirs"), exchange=lambda: exchange, parser=JsonParser)
     agent.add_channel(ChannelConfig("no-such", "theirs too"), parser=JsonParser)
     assert ["'no-such': not installed" in str(problem) for problem in agent.problems] == [True]
-    assert agent.store(ChannelConfig("any", store_options={"path": short_path})).list("") == []
+    assert agent.store(ChannelConfig("any", store_options={"path": folder})).list("") == []
     assert agent.start()
     try:
         assert b'"returncode": "0"' in exchange.ask(b'{"name": "version"}').answer(timeout=30)
-        assert not (short_path / "run/guestagent/agent.sock").exists()
+        assert not (folder / "run/guestagent/agent.sock").exists()
     finally:
         agent.stop()
         agent.join()

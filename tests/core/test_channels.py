@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -25,8 +24,10 @@ from guestagent_core import (
     Request,
     command,
 )
-from guestagent_core.calls import CallAbandonedError, Delivery, current_delivery
+from guestagent_core.calls import CallAbandonedError, Delivery
 from guestagent_core.locks import FifoLock, Place
+
+from .deliveries import delivering
 
 PATIENCE = 60.0  # seconds; how long anything may take before it counts as hanging
 
@@ -111,15 +112,6 @@ class HandedOver(Delivery):
     def __init__(self, request: Request, on_hand_over: Callable[[Place], object]) -> None:
         super().__init__(request)
         self.hand_over = on_hand_over  # type: ignore[method-assign, assignment]
-
-
-@contextmanager
-def delivering(delivery: Delivery) -> Iterator[Delivery]:
-    token = current_delivery.set(delivery)
-    try:
-        yield delivery
-    finally:
-        current_delivery.reset(token)
 
 
 @pytest.fixture

@@ -6,8 +6,6 @@ import logging
 import re
 import time
 import urllib.error
-from collections.abc import Iterator
-from contextlib import contextmanager
 from email.message import Message
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from guestagent_core import ChannelRunner, CommandBase, CommandError, CommandRegistry, CommandResult, channels, command
-from guestagent_core.calls import Delivery, current_delivery
+from guestagent_core.calls import Delivery
+
+from .deliveries import delivering
 
 SECRET = "hunter2"
 
@@ -45,18 +45,9 @@ class Pack(CommandBase):
         return self.perform(value)
 
 
-@contextmanager
-def delivering(request: dict[str, Any]) -> Iterator[None]:
-    token = current_delivery.set(Delivery(request))
-    try:
-        yield
-    finally:
-        current_delivery.reset(token)
-
-
 def run(name: str, value: Any = "", **request: Any) -> None:
     """Runs a command and does without its result."""
-    with delivering(request):
+    with delivering(Delivery(request)):
         try:
             ChannelRunner(CommandRegistry([Pack]), "wire", deny=["denied"]).run_command(name, value)
         except Exception:

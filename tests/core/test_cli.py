@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import pytest
 from guestagent_core.client import LocalClient
 from guestagent_core.version import VERSION
 
-PATIENCE = 60.0  # seconds
+from .running import PATIENCE, RunningAgent
 
 
 def guestagent(*arguments: str, input: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
@@ -28,53 +27,16 @@ def guestagent(*arguments: str, input: str = "", **variables: str) -> subprocess
     )
 
 
-class RunningAgent:
-    """`guestagent run` in a scratch folder."""
-
-    def __init__(self, folder: Path, *options: str) -> None:
-        self.socket = folder / "agent.sock"
-        self.root = folder / "root"
-        self.root.mkdir(exist_ok=True)
-        command = [
-            sys.executable,
-            "-m",
-            "guestagent_core",
-            "run",
-            "--root",
-            str(self.root),
-            "--socket",
-            str(self.socket),
-        ]
-        self.process = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)
-        assert self.process.stderr is not None
-        self.log: list[str] = []
-        for line in self.process.stderr:
-            self.log.append(line)
-            if "commands may be run" in line:
-                break
-
-    def call(self, *arguments: str, input: str = "") -> subprocess.CompletedProcess[str]:
-        return guestagent("call", "--socket", str(self.socket), *arguments, input=input)
-
-    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        _, rest = self.process.communicate(timeout=PATIENCE)
-        self.log.append(rest)
-        return self.process.returncode
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="ga-") as folder:
-        yield Path(folder)
+def call(agent: RunningAgent, *arguments: str, input: str = "") -> subprocess.CompletedProcess[str]:
+    return guestagent("call", "--socket", str(agent.socket), *arguments, input=input)
 
 
 @pytest.fixture
 def agent(folder: Path) -> Iterator[RunningAgent]:
     agent = RunningAgent(folder)
+    agent.wait_until_ready()
     yield agent
-    if agent.process.poll() is None:
-        agent.end()
+    agent.close()
 
 
 def test_alone_it_helps() -> None:
@@ -93,15 +55,15 @@ def test_wrong_use_is_two() -> None:
 
 
 def test_a_command_is_called(agent: RunningAgent) -> None:
-    done = agent.call("version")
+    done = call(agent, "version")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{VERSION}\n", "")
-    features = agent.call("features", '{"any": ["value"]}').stdout.strip().split(",")
+    features = call(agent, "features", '{"any": ["value"]}').stdout.strip().split(",")
     assert {"features", "version"} <= set(features), "and what else is installed"
-    assert agent.call("version", "-", input="from standard input\n").returncode == 0
+    assert call(agent, "version", "-", input="from standard input\n").returncode == 0
 
 
 def test_a_failure_is_one_sentence_and_a_status(agent: RunningAgent) -> None:
-    done = agent.call("make-coffee")
+    done = call(agent, "make-coffee")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "guestagent: make-coffee: 404: No such agent command 'make-coffee'\n"
 
@@ -127,10 +89,10 @@ def test_the_root_leads_to_the_socket(folder: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_in_order(agent: RunningAgent, number: signal.Signals) -> None:
-    assert agent.call("version").returncode == 0
+    assert call(agent, "version").returncode == 0
     assert agent.end(number) == 0
     assert not agent.socket.exists()
-    log = "".join(agent.log)
+    log = agent.log
     assert f"{number.name}: the agent stops" in log
     assert re.search(r"local: version #1: 0 in \d+\.\d ms", log)
     assert "Loaded guestagent.parsers 'json' of guestagent_json 3.0.0" in log
@@ -141,14 +103,15 @@ def test_a_second_agent_on_one_socket_is_refused(agent: RunningAgent, folder: Pa
     done = guestagent("run", "--root", str(agent.root), "--socket", str(agent.socket))
     assert done.returncode == 1
     assert "another agent listens there" in done.stderr
-    assert agent.call("version").returncode == 0
+    assert call(agent, "version").returncode == 0
 
 
 def test_a_killed_agent_leaves_a_socket_that_the_next_one_takes_over(agent: RunningAgent, folder: Path) -> None:
     agent.end(signal.SIGKILL)
     assert agent.socket.exists()
     second = RunningAgent(folder)
-    assert second.call("version").returncode == 0
+    second.wait_until_ready()
+    assert call(second, "version").returncode == 0
     assert second.end() == 0
 
 
@@ -181,7 +144,7 @@ def test_check_and_plugins_open_nothing(agent: RunningAgent, folder: Path) -> No
     assert exchanges.pop("local") == "yes"
     assert set(exchanges.values()) == {"no"}
     assert {row["on"] for row in rows if row["group"] == "guestagent.demos"} == {"yes"}
-    assert agent.call("version").returncode == 0
+    assert call(agent, "version").returncode == 0
 
 
 def test_the_demo_asks_a_real_agent_and_leaves_nothing_behind(folder: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -23,10 +22,9 @@ PATIENCE = 30.0  # seconds until something counts as hanging
 
 
 @pytest.fixture
-def path() -> Iterator[Path]:
-    """A path that is short enough for a socket, which one below tmp_path need not be."""
-    with tempfile.TemporaryDirectory(prefix="ga-") as name:
-        yield Path(name, "s")
+def path(folder: Path) -> Path:
+    """Where the agent listens."""
+    return folder / "s"
 
 
 @contextmanager

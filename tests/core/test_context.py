@@ -6,8 +6,8 @@ import errno
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,10 @@ from guestagent_core import (
     Context,
     command,
 )
-from guestagent_core.calls import Delivery, current_delivery
+from guestagent_core.calls import Delivery
 from guestagent_core.programs import OUTPUT_LIMIT, Programs
+
+from .deliveries import delivering
 
 PATIENCE = 60.0  # seconds; how long anything may take before it counts as hanging
 
@@ -69,15 +71,6 @@ class Pack(CommandBase):
     @command("do.briefly", timeout=0.3)
     def do_briefly(self, value: object) -> CommandResult:
         return CommandResult(0, self.body(self.context))
-
-
-@contextmanager
-def working_on(delivery: Delivery) -> Iterator[None]:
-    token = current_delivery.set(delivery)
-    try:
-        yield
-    finally:
-        current_delivery.reset(token)
 
 
 def perform(body: Callable[[Context], Any], context: Context | None = None, name: str = "do") -> Any:
@@ -153,7 +146,7 @@ def test_outside_a_call_only_the_timeout_given_holds() -> None:
 def test_where_nothing_has_a_deadline_a_program_has_none(call: Call | None) -> None:
     delivery = Delivery({})
     delivery.call = call
-    with working_on(delivery):  # as while the answer goes out, or before the command may run
+    with delivering(delivery):  # as while the answer goes out, or before the command may run
         assert Context().run(["true"]).returncode == 0
 
 
@@ -200,7 +193,7 @@ def test_outside_a_call_what_belongs_to_one_is_an_error(use: Callable[[Context],
 @of_a_call
 def test_before_and_after_the_command_there_is_no_call(use: Callable[[Context], object]) -> None:
     context = Context(programs=Detached())
-    with working_on(Delivery({})):  # a dispatcher's thread, between two commands
+    with delivering(Delivery({})):  # a dispatcher's thread, between two commands
         for _ in range(2):
             with pytest.raises(RuntimeError):
                 use(context)
@@ -263,7 +256,7 @@ def test_what_is_to_happen_after_the_answer_happens_then_and_in_order() -> None:
         return len(programs.argvs)
 
     delivery = Delivery({})
-    with working_on(delivery):
+    with delivering(delivery):
         assert perform(body, Context(programs=programs)) == 0
     assert programs.argvs == []
     delivery.settle(True)

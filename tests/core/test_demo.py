@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,19 +34,18 @@ class Files(CommandBase):
 
 
 @pytest.fixture
-def shown(tmp_path: Path) -> Iterator[tuple[DemoClient, list[str]]]:
+def shown(folder: Path, tmp_path: Path) -> Iterator[tuple[DemoClient, list[str]]]:
     lines: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="ga-") as folder:
-        exchange = LocalExchange(LocalExchange.Options(path=Path(folder, "agent.sock")))
-        registry = CommandRegistry([Files], Context(root=tmp_path))
-        dispatcher = Dispatcher(exchange, JsonParser(ChannelRunner(registry)))
-        thread = threading.Thread(target=dispatcher.run)
-        thread.start()
-        with LocalClient(Path(folder, "agent.sock")) as client:
-            yield DemoClient(client, tmp_path, lines.append), lines
-        dispatcher.stop()
-        thread.join()
-        exchange.close()
+    exchange = LocalExchange(LocalExchange.Options(path=folder / "agent.sock"))
+    registry = CommandRegistry([Files], Context(root=tmp_path))
+    dispatcher = Dispatcher(exchange, JsonParser(ChannelRunner(registry)))
+    thread = threading.Thread(target=dispatcher.run)
+    thread.start()
+    with LocalClient(folder / "agent.sock") as client:
+        yield DemoClient(client, tmp_path, lines.append), lines
+    dispatcher.stop()
+    thread.join()
+    exchange.close()
 
 
 def test_what_a_command_changes_is_shown_as_a_diff(shown: tuple[DemoClient, list[str]]) -> None:

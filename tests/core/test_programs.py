@@ -11,7 +11,6 @@ import select
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
@@ -21,6 +20,8 @@ import pytest
 from guestagent_core import programs
 from guestagent_core.errors import CommandError, CommandTimeoutError
 from guestagent_core.programs import OUTPUT_LIMIT, Programs
+
+from .waiting import until
 
 PATIENCE = 60.0  # seconds; how long anything may take before it counts as hanging
 
@@ -94,13 +95,6 @@ def is_running(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state not in "ZX"  # who adopts orphans may be slow to reap them
-
-
-def wait_until_gone(pid: int) -> None:
-    until = time.monotonic() + PATIENCE
-    while is_running(pid):
-        assert time.monotonic() < until, f"{pid} is still running"
-        time.sleep(0.01)
 
 
 def test_a_program_runs_in_a_session_of_its_own() -> None:
@@ -180,7 +174,7 @@ def test_the_whole_group_is_killed_at_the_deadline(lifeline: Callable[[], Lifeli
         if life.was_held() and (grandchild := life.line()):
             break
     life.wait_for_end()
-    wait_until_gone(int(grandchild))
+    until(lambda: not is_running(int(grandchild)))
 
 
 def test_a_program_is_not_started_without_time(tmp_path: Path) -> None:
@@ -273,8 +267,7 @@ def test_end_all_kills_what_runs_and_refuses_what_comes(lifeline: Callable[[], L
     for life in lives:
         life.wait_for_end()
     assert statuses == [-signal.SIGKILL] * 3
-    for child in children:
-        wait_until_gone(child)
+    until(lambda: not any(map(is_running, children)))
     for start in (running.run, lambda argv: running.detach(argv, service_manager=False)):
         with pytest.raises(CommandError, match="was not started: the agent is being ended"):
             start(["touch", str(tmp_path / "trace")])

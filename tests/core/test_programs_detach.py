@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,14 @@ import pytest
 from guestagent_core import CommandError, Context
 from guestagent_core.programs import Programs
 
+from .waiting import until
+
 PATIENCE = 60.0  # seconds; how long anything may take before it counts as hanging
 
 
 def content(file: Path) -> str:
     """What is in ``file``, once there is a whole line."""
-    until = time.monotonic() + PATIENCE
-    while not (file.exists() and file.read_text().endswith("\n")):
-        assert time.monotonic() < until, f"{file.name} was never written"
-        time.sleep(0.01)
+    until(lambda: file.exists() and file.read_text().endswith("\n"))
     return file.read_text()
 
 

@@ -22,19 +22,12 @@ from guestagent_core import (
     InvalidArgumentError,
     command,
 )
-from guestagent_core.calls import Delivery, current_delivery
+from guestagent_core.calls import Delivery
+
+from .deliveries import delivering
+from .packs import Net
 
 PATIENCE = 60.0  # seconds; how long anything may take before it counts as hanging
-
-
-class Net(CommandBase):
-    @command("reset")
-    def reset(self, value: object) -> CommandResult:
-        return CommandResult(0, f"{type(self).__name__} resets {value}")
-
-    @command("show", args=int, parallel=True)
-    def show(self, number: int) -> CommandResult:
-        return CommandResult(0, f"{type(self).__name__} shows {number + 1}")
 
 
 class Faulty(CommandBase):
@@ -126,12 +119,8 @@ def test_the_log_of_a_secret_commands_crash_has_neither_value_nor_text(caplog: p
 
 @pytest.mark.parametrize("name", ["raise", "raise.secret"])
 def test_an_id_with_line_breaks_cannot_forge_a_line_of_the_log(caplog: pytest.LogCaptureFixture, name: str) -> None:
-    token = current_delivery.set(Delivery({"id": "7\nERROR forged"}))
-    try:
-        with pytest.raises(LookupError):
-            CommandRegistry([Faulty]).run_command(name, LookupError())
-    finally:
-        current_delivery.reset(token)
+    with delivering(Delivery({"id": "7\nERROR forged"})), pytest.raises(LookupError):
+        CommandRegistry([Faulty]).run_command(name, LookupError())
     assert r"(7\nERROR forged)" in caplog.text
     assert "\nERROR forged" not in caplog.text
 
@@ -143,6 +132,7 @@ def test_exclusive_commands_wait_for_the_lock_and_parallel_ones_do_not() -> None
     thread = threading.Thread(target=lambda: done.append(registry.run_command("reset").message))
     thread.start()
     assert registry.run_command("show", 1).code == 0
+    thread.join(0.1)  # in which it would be done, did it not wait
     assert done == []
     place.release()
     thread.join(PATIENCE)
@@ -167,83 +157,15 @@ def test_the_running_call_is_described() -> None:
             return CommandResult()
 
     registry = CommandRegistry([Looking])
-    token = current_delivery.set(Delivery({"id": 17, "peer": "uid 0"}))
     before = time.monotonic()
-    try:
+    with delivering(Delivery({"id": 17, "peer": "uid 0"})):
         registry.run_command("look", "quiet")
-    finally:
-        current_delivery.reset(token)
     call, commands = seen
     assert (call.id, call.channel, call.name, call.value, call.argument) == ("17", "", "look", "quiet", "QUIET")
     assert (call.peer, call.spec) == ("uid 0", registry.specs["look"])
     assert before + 5 <= call.deadline <= time.monotonic() + 5
     assert set(commands) == {"look"}
     assert "quiet" not in repr(call).lower()
-
-
-# Taking up again
-
-
-class Resumable(CommandBase):
-    @command("reset")
-    def reset(self, value: object) -> CommandResult:
-        return CommandResult(0, "reset")
-
-    @reset.resume
-    def reset_again(self, value: object) -> CommandResult:
-        return CommandResult(0, f"{type(self).__name__} again")
-
-    @command("show")
-    def show(self, value: object) -> CommandResult:
-        return CommandResult(0, "shown")
-
-
-def resumed(registry: CommandRegistry, name: str) -> CommandResult:
-    spec = registry.specs[name]
-    return registry.run(Call("7", "wire", name, "", "", spec, resumed=True))
-
-
-def test_a_resumed_call_is_taken_up_by_the_method_that_is_marked() -> None:
-    registry = CommandRegistry([Resumable])
-    assert registry.resumes("reset")
-    assert resumed(registry, "reset") == (0, "Resumable again")
-    assert registry.run_command("reset") == (0, "reset")
-
-
-def test_a_command_without_such_a_method_is_not_resumed() -> None:
-    registry = CommandRegistry([Resumable])
-    assert not registry.resumes("show")
-    assert not registry.resumes("nosuch")
-
-
-def test_an_override_of_the_method_takes_its_place() -> None:
-    class Special(Resumable):
-        def reset_again(self, value: object) -> CommandResult:
-            return CommandResult(1, f"special, {super().reset_again(value)[1]}")
-
-    registry = CommandRegistry([Special])
-    assert resumed(registry, "reset") == (1, "special, Special again")
-
-
-def test_a_subclass_can_end_the_taking_up() -> None:
-    class Special(Resumable):
-        reset_again = None  # type: ignore[assignment]
-
-    assert not CommandRegistry([Special]).resumes("reset")
-
-
-def test_a_function_from_elsewhere_can_take_up() -> None:
-    def elsewhere(pack: Any, value: object) -> CommandResult:
-        return CommandResult(0, type(pack).__name__)
-
-    class Other(CommandBase):
-        @command("reset")
-        def reset(self, value: object) -> CommandResult:
-            return CommandResult(0, "reset")
-
-        reset.resume(elsewhere)
-
-    assert resumed(CommandRegistry([Other]), "reset") == (0, "Other")
 
 
 def test_a_command_that_runs_another_one_keeps_its_own_call() -> None:

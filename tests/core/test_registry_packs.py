@@ -16,15 +16,7 @@ from guestagent_core import (
     command,
 )
 
-
-class Net(CommandBase):
-    @command("reset")
-    def reset(self, value: object) -> CommandResult:
-        return CommandResult(0, f"{type(self).__name__} resets {value}")
-
-    @command("show", args=int, parallel=True)
-    def show(self, number: int) -> CommandResult:
-        return CommandResult(0, f"{type(self).__name__} shows {number + 1}")
+from .packs import Net
 
 
 class BetterNet(Net):
@@ -71,8 +63,8 @@ def test_the_same_name_from_strangers_is_an_error_that_names_both(packs: tuple[t
     with pytest.raises(PluginConflictError) as caught:
         CommandRegistry(packs)
     assert (caught.value.group, caught.value.name) == ("guestagent.commands", "show")
-    assert f"{__name__}.Net" in caught.value.reason
-    assert f"{__name__}.Stranger" in caught.value.reason
+    for pack in (Net, Stranger):
+        assert f"{pack.__module__}.{pack.__name__}" in caught.value.reason
 
 
 def test_a_conflict_names_the_packages_too() -> None:

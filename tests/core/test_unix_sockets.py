@@ -9,7 +9,6 @@ import socket
 import stat
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -24,13 +23,6 @@ PATIENCE = 30.0  # seconds until something counts as hanging
 NOBODY = 65534
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder whose path is short enough for a socket, which that of tmp_path need not be."""
-    with tempfile.TemporaryDirectory(prefix="ga-") as name:
-        yield Path(name)
 
 
 @pytest.fixture

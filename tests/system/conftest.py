@@ -6,8 +6,9 @@ import base64
 import json
 import os
 import secrets
+import stat
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from guestagent_commands_system.options import Options, UpdateOptions
 from guestagent_core import CommandRegistry, Context
 from guestagent_json import JsonParser
 
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+
 
 @dataclass
 class Guest:
@@ -27,7 +30,6 @@ class Guest:
     root: Path
     state: Path
     update: UpdateOptions | None = None
-    detached: list[list[str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.context = Context(self.root, Options(agentupdate=self.update), self.state)
@@ -89,6 +91,11 @@ def encrypted(text: str, shared: int) -> str:
     return base64.b64encode(encryptor.update(data + bytes([length]) * length) + encryptor.finalize()).decode()
 
 
+def mode(path: Path) -> int:
+    """Returns the permissions of a file, not those of what a link leads to."""
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
 @pytest.fixture
 def guest(tmp_path: Path) -> Guest:
     return make_guest(tmp_path)
@@ -97,6 +104,14 @@ def guest(tmp_path: Path) -> Guest:
 @pytest.fixture
 def new_guest(tmp_path: Path) -> Callable[..., Guest]:
     return lambda **options: make_guest(tmp_path, UpdateOptions(**options))
+
+
+@pytest.fixture
+def updatable(new_guest: Callable[..., Guest]) -> Guest:
+    """One that takes updates of up to a million bytes, and notes in ``/log`` that the agent restarts."""
+    guest = new_guest(enabled=True, size_limit=1_000_000)
+    guest.file("/etc/init.d/nova-agent", f'echo "restart $1" >> {guest.root}/log\n')
+    return guest
 
 
 def make_guest(folder: Path, update: UpdateOptions | None = None) -> Guest:

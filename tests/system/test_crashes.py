@@ -28,7 +28,7 @@ from guestagent_core.calls import Delivery, current_delivery
 from guestagent_core.journal import FileJournal
 
 from .conftest import Guest, encrypted
-from .test_password import PASSWD, is_hash_of, needs_chpasswd
+from .shadow_files import PASSWD, is_hash_of, needs_chpasswd
 
 KILLING = Path(__file__).with_name("killing.py")
 OLD_SHADOW = "root:*:15000:0:99999:7:::\ndaemon:*:15000:0:99999:7:::\n"

@@ -18,7 +18,7 @@ from guestagent_commands_system.key_exchange import GENERATOR, PRIME
 from guestagent_core.client import LocalClient
 
 from .conftest import encrypted
-from .test_password import PASSWD
+from .shadow_files import PASSWD
 
 PASSWORD = "Pa55-of-the-marker-test"
 CONTENT = "content-of-the-marker-test"

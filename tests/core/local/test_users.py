@@ -6,8 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -19,7 +17,8 @@ from guestagent_core.local import LocalExchange
 from guestagent_core.testing import take_request
 from guestagent_core.unix_sockets import Peer
 
-PATIENCE = 30.0  # seconds until something counts as hanging
+from .asking import PATIENCE, served
+
 NOBODY, SOMEBODY = 65534, 65533
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
@@ -44,33 +43,11 @@ except PermissionError:
 """
 
 
-@pytest.fixture
-def path() -> Iterator[Path]:
-    """A path that is short enough for a socket, which one below tmp_path need not be."""
-    with tempfile.TemporaryDirectory(prefix="ga-") as name:
-        yield Path(name, "s")
-
-
 @contextmanager
-def served(exchange: LocalExchange) -> Iterator[None]:
-    """Has another thread answer every request with itself; closes the exchange in the end."""
-    stopped = threading.Event()
-
-    def serve() -> None:
-        while not stopped.is_set():
-            exchange.wait(None)
-            for request in iter(exchange.get_request, None):
-                exchange.put_response(request, {"data": request["data"]})
-
-    thread = threading.Thread(target=serve)
-    with closing(exchange):
-        thread.start()
-        try:
-            yield
-        finally:
-            stopped.set()
-            exchange.wake()
-            thread.join(PATIENCE)
+def listening(path: Path, users: tuple[int, ...] = ()) -> Iterator[None]:
+    """Has an exchange at ``path`` answer."""
+    with closing(LocalExchange(LocalExchange.Options(path=path, users=users))) as exchange, served(exchange):
+        yield
 
 
 def outcome_for(user: int, path: Path) -> str:
@@ -79,7 +56,7 @@ def outcome_for(user: int, path: Path) -> str:
 
 
 def test_our_own_user_is_let_in(path: Path) -> None:
-    with served(LocalExchange(LocalExchange.Options(path=path))):
+    with listening(path):
         assert outcome_for(os.geteuid(), path) == "{}"
 
 
@@ -87,7 +64,7 @@ def test_our_own_user_is_let_in(path: Path) -> None:
 @as_root
 def test_other_users_are_kept_out_by_the_modes_and_were_these_changed_by_the_check(path: Path) -> None:
     path.parent.chmod(0o711)
-    with served(LocalExchange(LocalExchange.Options(path=path))):
+    with listening(path):
         assert outcome_for(NOBODY, path) == "no way in"
         path.chmod(0o666)
         assert outcome_for(NOBODY, path) == "turned away"
@@ -98,7 +75,7 @@ def test_other_users_are_kept_out_by_the_modes_and_were_these_changed_by_the_che
 def test_the_users_of_the_configuration_and_no_others_are_let_in(path: Path) -> None:
     path.parent.chmod(0o711)
     path = path.parent / "made by the exchange" / "s"
-    with served(LocalExchange(LocalExchange.Options(path=path, users=(NOBODY,)))):
+    with listening(path, users=(NOBODY,)):
         assert outcome_for(NOBODY, path) == "{}"
         assert outcome_for(SOMEBODY, path) == "turned away"
         assert outcome_for(0, path) == "{}"
@@ -113,7 +90,7 @@ def test_root_is_let_in_by_the_agent_of_another_user(path: Path) -> None:
         exchange = LocalExchange(LocalExchange.Options(path=path))
     finally:
         os.seteuid(0)
-    with served(exchange):
+    with closing(exchange), served(exchange):
         assert outcome_for(0, path) == "{}"
         assert outcome_for(NOBODY, path) == "{}"
 
@@ -122,7 +99,7 @@ def test_whoever_is_turned_away_gets_no_answer_and_is_named_in_the_log(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("guestagent_core.local.peer_of", lambda connected: Peer(17, 4711, 4711))
-    with served(LocalExchange(LocalExchange.Options(path=path))):
+    with listening(path):
         assert outcome_for(os.geteuid(), path) == "turned away"
     assert f"process 17 of user 4711 was turned away from {path}" in caplog.text
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
@@ -20,84 +18,7 @@ from guestagent_core.errors import ExchangeError
 from guestagent_core.local import LocalExchange
 from guestagent_core.testing import ExchangeContract, take_request
 
-PATIENCE = 30.0  # seconds until something counts as hanging
-MORE_THAN_FITS = b"x" * 5_000_000  # into the buffers of a socket
-
-Connect = Callable[[], socket.socket]
-
-
-@pytest.fixture
-def path() -> Iterator[Path]:
-    """A path that is short enough for a socket, which one below tmp_path need not be."""
-    with tempfile.TemporaryDirectory(prefix="ga-") as name:
-        yield Path(name, "s")
-
-
-@pytest.fixture
-def exchange(path: Path) -> Iterator[LocalExchange]:
-    with closing(LocalExchange(LocalExchange.Options(path=path, limit=1000))) as opened:
-        yield opened
-
-
-@pytest.fixture
-def connect(path: Path) -> Iterator[Connect]:
-    """Returns a function that connects a client."""
-    with ExitStack() as opened:
-
-        def one_more() -> socket.socket:
-            client = opened.enter_context(socket.socket(socket.AF_UNIX))
-            client.settimeout(PATIENCE)
-            client.connect(os.fspath(path))
-            return client
-
-        yield one_more
-
-
-def settle(exchange: LocalExchange) -> None:
-    """Has the exchange take in what was sent so far."""
-    for _ in range(10):  # one round accepts, the next ones read
-        exchange.wait(0)
-
-
-def echo(exchange: LocalExchange) -> None:
-    request = take_request(exchange)
-    exchange.put_response(request, {"data": request["data"]})
-
-
-@contextmanager
-def served(exchange: LocalExchange) -> Iterator[None]:
-    """Has another thread answer every request with itself."""
-    stopped = threading.Event()
-
-    def serve() -> None:
-        while not stopped.is_set():
-            exchange.wait(None)
-            for request in iter(exchange.get_request, None):
-                exchange.put_response(request, {"data": request["data"]})
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    try:
-        yield
-    finally:
-        stopped.set()
-        exchange.wake()
-        thread.join(PATIENCE)
-
-
-def receive(client: socket.socket, size: int) -> bytes:
-    """Returns the next ``size`` bytes, fewer if the stream ends before."""
-    data = bytearray()
-    while len(data) < size and (more := client.recv(min(size - len(data), 65536))):
-        data += more
-    return bytes(data)
-
-
-def ask(exchange: LocalExchange, client: socket.socket) -> None:
-    """Fails unless the client gets the answer to a request."""
-    client.sendall(b'{"still": "served"}')
-    echo(exchange)
-    assert receive(client, 20) == b'{"still": "served"}\n'
+from .asking import MORE_THAN_FITS, PATIENCE, Connect, ask, echo, receive, served, settle
 
 
 class RawQuestion:

@@ -1,0 +1,112 @@
+"""The agent as a service: signals, the log and the pid file."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from tests.core.running import PATIENCE
+
+from .managed import Service, Start
+
+
+def test_the_manager_is_told_of_the_start_and_the_end(service: Service) -> None:
+    assert service.told() == "READY=1"
+    assert b'"0"' in service.ask("version")
+    service.process.terminate()
+    assert service.told() == "STOPPING=1"
+    assert service.wait() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_first_signal_finishes_what_runs(service: Service, number: signal.Signals) -> None:
+    service.told()
+    thread, answers = service.ask_in_background("program")
+    service.process.send_signal(number)
+    assert service.told() == "STOPPING=1"
+    assert service.process.poll() is None
+    (service.folder / "end").touch()
+    thread.join(PATIENCE)
+    assert answers == [b'{"message": "ended", "returncode": "0"}']
+    assert service.wait() == 0
+
+
+def test_the_second_signal_kills_what_runs(service: Service) -> None:
+    service.told()
+    thread, answers = service.ask_in_background("program")
+    service.process.terminate()
+    service.told()
+    assert service.end() == 1, "and its program is gone too, which would have held its standard error open"
+    thread.join(PATIENCE)
+    assert "SIGTERM again: the agent is ended at once" in service.log
+    assert b"hung up" in answers[0]
+
+
+def test_sighup_reopens_the_log(start: Start, folder: Path) -> None:
+    log = folder / "agent.log"
+    service = start("--log-file", str(log))
+    assert service.told() == "READY=1"
+    service.ask("version")
+    assert log.stat().st_mode & 0o777 == 0o600
+    log.rename(folder / "agent.log.1")
+    service.process.send_signal(signal.SIGHUP)
+    reloading, stamp = service.told().split("\n")
+    assert reloading == "RELOADING=1"
+    assert stamp.startswith("MONOTONIC_USEC=")
+    assert service.told() == "READY=1"
+    service.ask("features")
+    service.end()
+    assert service.log == ""
+    assert "features #2: 0 in" in log.read_text()
+    assert "version #1: 0 in" in (folder / "agent.log.1").read_text()
+    assert log.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_log_that_others_could_read_is_closed_to_them(start: Start, folder: Path) -> None:
+    log = folder / "agent.log"
+    log.touch(mode=0o644)
+    service = start("--log-file", str(log))
+    service.told()
+    assert log.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_json_log_has_the_fields_of_a_call(start: Start) -> None:
+    service = start("--log-format", "json")
+    service.told()
+    service.ask("version")
+    service.ask("no\nsuch")
+    service.end()
+    lines = [json.loads(line) for line in service.log.splitlines()]
+    (version,) = [line for line in lines if line.get("command") == "version"]
+    assert (version["channel"], version["id"], version["code"], version["level"]) == ("local", "#1", "0", "info")
+    assert version["ms"] > 0
+    assert any("'no\\nsuch'" in line["message"] for line in lines)
+
+
+def test_the_pid_file_holds_our_pid_until_the_end(start: Start, folder: Path) -> None:
+    pid = folder / "agent.pid"
+    service = start("--pid-file", str(pid))
+    service.told()
+    assert pid.read_text() == f"{service.process.pid}\n"
+    assert pid.stat().st_mode & 0o777 == 0o600
+    service.end()
+    assert not pid.exists()
+
+
+def test_a_pid_file_of_another_process_stays(start: Start, folder: Path) -> None:
+    pid = folder / "agent.pid"
+    service = start("--pid-file", str(pid))
+    service.told()
+    pid.write_text("1\n")
+    service.end()
+    assert pid.read_text() == "1\n"
+
+
+@pytest.mark.parametrize("option", ["--pid-file", "--log-file"])
+def test_a_file_that_cannot_be_written_is_named(start: Start, folder: Path, option: str) -> None:
+    service = start(option, str(folder / "missing" / "file"))
+    assert service.wait() == 1
+    assert service.log.startswith(f"guestagent: {folder}/missing/file: the ")
+    assert len(service.log.splitlines()) == 1
