@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from guestagent_core import ExchangeError
-from guestagent_xen import connecting
-from guestagent_xen import exchange as exchange_module
+from guestagent_xen import connecting, reconnecting
 from guestagent_xen.connecting import connect
 from guestagent_xen.devstore import DevelopmentStore
 from guestagent_xen.exchange import XenStoreExchange
@@ -43,7 +42,7 @@ def test_it_comes_back_and_puts_the_answer_that_it_kept(
 def test_many_answers_without_a_daemon_do_not_delay_connecting(
     small_store: DevelopmentStore, exchange: XenStoreExchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange_module, "_LONGEST_PAUSE", 600.0)  # it would be that long, did it double by each
+    monkeypatch.setattr(reconnecting, "_LONGEST_PAUSE", 600.0)  # it would be that long, did it double by each
     with closing(connect(small_store.path, 10.0)) as host:
         for number in range(20):
             write(host, f"r{number}", b"")
@@ -88,7 +87,16 @@ def test_no_way_to_a_store_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"timeout": 0}, {"request_path": "/"}, {"request_path": "a\0b"}, {"request_path": "x/", "response_path": "x"}],
+    [
+        {"timeout": 0},
+        {"request_path": "/"},
+        {"request_path": "a\0b"},
+        {"response_path": "a b"},
+        {"response_path": "\xe9"},
+        {"request_path": "a//b"},
+        {"request_path": "@a"},
+        {"request_path": "x/", "response_path": "x"},
+    ],
 )
 def test_wrong_options_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must be"):
