@@ -24,12 +24,13 @@ VERSION = ".".join(map(str, sys.version_info[:2]))
 PYTHON = f"python{VERSION}"
 ENVIRONMENT = Path("usr/lib/guestagent")
 SITE = ENVIRONMENT / "lib" / PYTHON / "site-packages"
+STATE = Path("var/lib/guestagent")
 SUMMARY = "agent inside a virtual machine, extended with pip"
 DESCRIPTION = """\
 The host of a virtual machine asks, and this agent answers, with no network
 between them: passwords, files, network settings, and what packs add."""
 
-_PACKS = "/var/lib/guestagent/packs"
+_PACKS = STATE / "packs"
 _LAUNCHER = """#!/usr/lib/guestagent/bin/python3 -I
 import sys
 from {module} import {function}
@@ -85,7 +86,7 @@ def set_modes(tree: Path, folders_of_programs: tuple[str, ...] = ()) -> None:
     for path in _all(tree):
         if not path.is_symlink():
             program = path.is_dir() or path.parent.name in ("bin", *folders_of_programs)
-            path.chmod(0o755 if program else 0o644)
+            path.chmod(0o700 if path == tree / STATE else 0o755 if program else 0o644)
 
 
 def run(*command: object) -> None:
@@ -113,9 +114,10 @@ def _add_environment(tree: Path) -> None:
     (programs / "python3").symlink_to(f"/usr/bin/{PYTHON}")
     (programs / PYTHON).symlink_to("python3")
     settings = f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {VERSION}\n"
+    (tree / _PACKS).mkdir(parents=True)
     (tree / ENVIRONMENT / "pyvenv.cfg").write_text(settings)
     # Where a distribution keeps the libraries of the machine in lib64, pip puts packs with compiled parts there.
-    folders = [f"{_PACKS}/{library}/{PYTHON}/site-packages\n" for library in ("lib", "lib64")]
+    folders = [f"/{_PACKS}/{library}/{PYTHON}/site-packages\n" for library in ("lib", "lib64")]
     (tree / SITE / "guestagent-packs.pth").write_text("".join(folders))
     (tree / "usr/bin").mkdir()
     found = needed()
