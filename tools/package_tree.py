@@ -115,7 +115,8 @@ def _add_environment(tree: Path) -> None:
     (programs / PYTHON).symlink_to("python3")
     settings = f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {VERSION}\n"
     (tree / _PACKS).mkdir(parents=True)
-    (tree / ENVIRONMENT / "pyvenv.cfg").write_text(settings)
+    for environment in (ENVIRONMENT, _PACKS):  # which guestagent-pip tells pip is one
+        (tree / environment / "pyvenv.cfg").write_text(settings)
     # Where a distribution keeps the libraries of the machine in lib64, pip puts packs with compiled parts there.
     folders = [f"/{_PACKS}/{library}/{PYTHON}/site-packages\n" for library in ("lib", "lib64")]
     (tree / SITE / "guestagent-packs.pth").write_text("".join(folders))

@@ -147,6 +147,21 @@ def test_the_installed_agent_runs_from_its_own_environment(installed: Machine) -
     assert refused.returncode != 0
 
 
+def test_packs_are_replaced_and_uninstalled_and_the_agent_is_not(installed: Machine) -> None:
+    def found() -> set[str]:
+        lines = installed.run("find", "/var/lib/guestagent", "-name", "acme_other*", "-printf", "%f\\n").stdout
+        return set(lines.split())
+
+    for version in ("1.0", "2.0"):
+        pip_install(installed, wheel_of_a_pack(installed, "acme_other", version, ""))
+    compiled = f"acme_other.{sys.implementation.cache_tag}.pyc"
+    assert found() == {"acme_other-2.0.dist-info", "acme_other.py", compiled}
+    installed.run("guestagent-pip", "uninstall", "--yes", "acme_other")
+    assert found() == set()
+    kept = installed.run("guestagent-pip", "uninstall", "--yes", "guestagent_core").stdout
+    assert "Not uninstalling guestagent-core at /usr/lib/guestagent" in kept
+
+
 def test_packs_with_compiled_parts_are_found_in_lib64(installed: Machine) -> None:
     """Where Python has its own there, as on the 64-bit distributions of Red Hat and SUSE, pip puts them into it."""
     python = ("/usr/lib/guestagent/bin/python3", "-I", "-c")
