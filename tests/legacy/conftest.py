@@ -10,10 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.legacy.formats import Format, Packages
 
 from guestagent_xen.devstore import DevelopmentStore
 
@@ -124,3 +126,14 @@ def old_agent(tmp_path: Path, store: DevelopmentStore) -> Iterator[OldAgent]:
 @pytest.fixture
 def wait() -> Callable[[Callable[[], Any], str], Any]:
     return wait_until
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Packages:
+    """Builds the package of a format, and one of the next version: once, however many tests ask for it."""
+
+    @cache
+    def build(package_format: Format) -> list[Path]:
+        return package_format.build(tmp_path_factory.mktemp(package_format.name))
+
+    return build

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -34,6 +35,14 @@ def root_with_python() -> tuple[Path, tuple[int, int]] | None:
     return (root, (3, int(version[1]))) if version else None
 
 
+def skip_with_another_python() -> None:
+    """Leaves out the module that is being collected unless this is the Debian's Python, or there is no Debian."""
+    found = root_with_python()
+    if found is not None and found[1] != sys.version_info[:2]:
+        # One Python is enough, and it has to be that of the Debian: not even a skip, which CI would not let pass.
+        pytest.skip("another Python than that of the Debian", allow_module_level=True)
+
+
 def skip_without_machine() -> Path:
     """Returns the Debian; skips the test if it or the right to make namespaces is lacking."""
     if os.geteuid() != 0 or subprocess.run([*_UNSHARE, "true"], check=False, capture_output=True).returncode != 0:
@@ -46,6 +55,9 @@ def skip_without_machine() -> Path:
 
 class Machine:
     """A running machine; :meth:`close` ends everything in it."""
+
+    before: set[str]
+    """The :meth:`files` that were there before a test has changed any."""
 
     def __init__(self, *, systemd: bool = True) -> None:
         lower = skip_without_machine()
@@ -120,7 +132,8 @@ class Machine:
     def files(self) -> set[str]:
         """Returns every file of the machine, but for what the system itself keeps at work."""
         found = self.run("find", "/etc", "/usr", "/opt", "/var", "-xdev", "!", "-type", "d").stdout.split("\n")
-        kept = ("/var/lib/dpkg/", "/var/log/", "/var/lib/systemd/", "/var/cache/", "/var/tmp/", "/etc/resolv.conf")
+        databases = ("/var/lib/dpkg/", "/var/lib/rpm/")
+        kept = (*databases, "/var/log/", "/var/lib/systemd/", "/var/cache/", "/var/tmp/", "/etc/resolv.conf")
         return {path for path in found if path and not path.startswith(kept) and "/__pycache__/" not in path}
 
     def wait(self, condition: Callable[[], Any], what: str) -> Any:

@@ -1,8 +1,7 @@
-"""The .deb and the service, for real: installed, at work under systemd, upgraded, removed."""
+"""The packages and the service, for real: installed, at work under systemd, upgraded, removed."""
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shutil
 import subprocess
@@ -10,30 +9,14 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.legacy.formats import FORMATS, Format, Packages
+from tests.legacy.machine import Machine, skip_with_another_python, skip_without_machine
 
 from guestagent_core import __version__
 
-ROOT = Path(__file__).parents[2]
-
-
-def _load(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-machines = _load("machine")
-found = machines.root_with_python()
-if found is not None and found[1] != sys.version_info[:2]:
-    # One Python is enough, and it has to be that of the Debian: not even a skip, which CI would not let pass.
-    pytest.skip("another Python than that of the Debian", allow_module_level=True)
+skip_with_another_python()
 pytestmark = pytest.mark.real
 
 PACK = """
@@ -49,7 +32,7 @@ class Slow(CommandBase):
 
     @command("upgrade", timeout=600)
     def upgrade(self, value):
-        done = self.context.run(["dpkg", "--install", value], check=False)
+        done = self.context.run(value.split(), check=False)
         return done.returncode, (done.stdout + done.stderr).decode(errors="replace")
 
     @command("stuck", timeout=0.001)
@@ -64,55 +47,33 @@ class Slow(CommandBase):
 """
 
 
-def build(folder: Path, version: str) -> Path:
-    subprocess.run(
-        [sys.executable, ROOT / "tools/deb.py", folder, "--version", version], check=True, stdout=subprocess.DEVNULL
-    )
-    [package] = folder.glob(f"guestagent_{version}_*.deb")
-    return package
+@pytest.fixture(scope="module", params=FORMATS)
+def package_format(request: pytest.FixtureRequest) -> Format:
+    return FORMATS[request.param]
 
 
 @pytest.fixture(scope="module")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Returns a package, and one of the next version."""
-    machines.skip_without_machine()
-    if shutil.which("dpkg-deb") is None:
-        pytest.skip("dpkg-deb is not installed")
-    folder = tmp_path_factory.mktemp("packages")
-    first = build(folder, f"{__version__}-1")
-    # The next version is the same content: built once, it is packed twice.
-    tree = folder / "tree"
-    subprocess.run(["dpkg-deb", "--raw-extract", first, tree], check=True)
-    control = tree / "DEBIAN/control"
-    control.write_text(control.read_text().replace(f"{__version__}-1", f"{__version__}-2"))
-    (tree / "usr/lib/guestagent/second").touch()
-    second = folder / "second.deb"
-    subprocess.run(
-        ["dpkg-deb", "--build", "-Znone", "--root-owner-group", tree, second], check=True, stdout=subprocess.DEVNULL
-    )
-    return [first, second]
-
-
-@pytest.fixture(scope="module")
-def machine(packages: list[Path]) -> Iterator[Any]:
-    machine = machines.Machine()
+def machine(package_format: Format, packages: Packages) -> Iterator[Machine]:
+    skip_without_machine()
+    machine = Machine()
     try:
-        for number, package in enumerate(packages, 1):
-            shutil.copy(package, machine.shared / f"{number}.deb")
+        for number, package in enumerate(packages(package_format), 1):
+            shutil.copy(package, machine.shared / f"{number}.{package_format.name}")
+        package_format.prepare(machine)
         yield machine
     finally:
         machine.close()
 
 
-def call(machine: Any, *words: str) -> str:
+def call(machine: Machine, *words: str) -> str:
     return str(machine.run("guestagent", "call", "--timeout", "100", *words).stdout)
 
 
-def pid(machine: Any) -> int:
+def pid(machine: Machine) -> int:
     return int(machine.shows("guestagent.service", "MainPID"))
 
 
-def restarted(machine: Any, before: int) -> int:
+def restarted(machine: Machine, before: int) -> int:
     def other() -> int:
         active = machine.shows("guestagent.service", "ActiveState") == "active"
         number = pid(machine)
@@ -121,47 +82,58 @@ def restarted(machine: Any, before: int) -> int:
     return int(machine.wait(other, "the restarted agent"))
 
 
-def asked(machine: Any, *words: str) -> subprocess.Popen[str]:
-    return machine.start("guestagent", "call", "--timeout", "100", *words)  # type: ignore[no-any-return]
-
-
-@pytest.fixture(scope="module")
-def installed(machine: Any) -> Any:
-    """The machine with the first package, and a pack that ``guestagent-pip`` has installed beside it."""
-    machine.before = machine.files()
-    machine.run("dpkg", "--install", "/srv/shared/1.deb")
-    project = machine.shared / "slow"
+def wheel_of_a_pack(machine: Machine, name: str, version: str, source: str) -> str:
+    """Returns where the machine finds the wheel of a pack with one class, ``Slow``."""
+    project = machine.shared / f"{name}-{version}"
     project.mkdir()
-    (project / "acme_slow.py").write_text(PACK)
+    (project / f"{name}.py").write_text(source)
     (project / "pyproject.toml").write_text(
         textwrap.dedent(f"""\
         [build-system]
         requires = ["hatchling"]
         build-backend = "hatchling.build"
         [project]
-        name = "acme_slow"
-        version = "1.0"
+        name = "{name}"
+        version = "{version}"
         dependencies = ["guestagent_core=={__version__}"]
         [project.entry-points."guestagent.commands"]
-        acme-slow = "acme_slow:Slow"
+        {name.replace("_", "-")} = "{name}:Slow"
         [tool.hatch.build.targets.wheel]
-        only-include = ["acme_slow.py"]
+        only-include = ["{name}.py"]
         """)
     )
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
     subprocess.run([*pip, "--wheel-dir", machine.shared, project], check=True)
-    machine.run("sh", "-ec", "guestagent-pip install --quiet --no-index /srv/shared/acme_slow-*.whl")
+    [wheel] = machine.shared.glob(f"{name}-{version}-*.whl")
+    return f"/srv/shared/{wheel.name}"
+
+
+def pip_install(machine: Machine, wheel: str) -> None:
+    done = machine.run("guestagent-pip", "install", "--quiet", "--upgrade", "--no-index", wheel)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def asked(machine: Machine, *words: str) -> subprocess.Popen[str]:
+    return machine.start("guestagent", "call", "--timeout", "100", *words)
+
+
+@pytest.fixture(scope="module")
+def installed(machine: Machine, package_format: Format) -> Machine:
+    """The machine with the first package, and a pack that ``guestagent-pip`` has installed beside it."""
+    machine.before = machine.files()
+    machine.run(*package_format.upgrade, f"/srv/shared/1.{package_format.name}")
+    pip_install(machine, wheel_of_a_pack(machine, "acme_slow", "1.0", PACK))
     machine.run("systemctl", "restart", "guestagent.service")
     return machine
 
 
 @pytest.fixture(autouse=True)
-def uncounted(installed: Any) -> None:
+def uncounted(installed: Machine) -> None:
     """systemd takes each test's starts for the first ones: it allows five within ten seconds."""
     installed.run("systemctl", "reset-failed", "guestagent.service", check=False)
 
 
-def test_the_installed_agent_runs_from_its_own_environment(installed: Any) -> None:
+def test_the_installed_agent_runs_from_its_own_environment(installed: Machine) -> None:
     assert installed.shows("guestagent.service", "ActiveState") == "active"
     assert installed.run("systemctl", "is-enabled", "guestagent.service").stdout.strip() == "enabled"
     assert call(installed, "version") == f"{__version__}\n"
@@ -175,7 +147,33 @@ def test_the_installed_agent_runs_from_its_own_environment(installed: Any) -> No
     assert refused.returncode != 0
 
 
-def test_systemd_has_nothing_against_the_unit(installed: Any) -> None:
+def test_packs_are_replaced_and_uninstalled_and_the_agent_is_not(installed: Machine) -> None:
+    def found() -> set[str]:
+        lines = installed.run("find", "/var/lib/guestagent", "-name", "acme_other*", "-printf", "%f\\n").stdout
+        return set(lines.split())
+
+    for version in ("1.0", "2.0"):
+        pip_install(installed, wheel_of_a_pack(installed, "acme_other", version, ""))
+    compiled = f"acme_other.{sys.implementation.cache_tag}.pyc"
+    assert found() == {"acme_other-2.0.dist-info", "acme_other.py", compiled}
+    installed.run("guestagent-pip", "uninstall", "--yes", "acme_other")
+    assert found() == set()
+    kept = installed.run("guestagent-pip", "uninstall", "--yes", "guestagent_core").stdout
+    assert "Not uninstalling guestagent-core at /usr/lib/guestagent" in kept
+
+
+def test_packs_with_compiled_parts_are_found_in_lib64(installed: Machine) -> None:
+    """Where Python has its own there, as on the 64-bit distributions of Red Hat and SUSE, pip puts them into it."""
+    python = ("/usr/lib/guestagent/bin/python3", "-I", "-c")
+    placing = "import sys, sysconfig; sys.platlibdir = 'lib64'; packs = '/var/lib/guestagent/packs'; "
+    place = installed.run(*python, placing + "print(sysconfig.get_path('platlib', vars={'platbase': packs}))").stdout
+    assert place.startswith("/var/lib/guestagent/packs/lib64/")
+    installed.run("mkdir", "--parents", place.strip())
+    assert place in installed.run(*python, "import sys; print(*sys.path, sep='\\n')").stdout
+    installed.run("rm", "--recursive", "/var/lib/guestagent/packs/lib64")
+
+
+def test_systemd_has_nothing_against_the_unit(installed: Machine) -> None:
     done = installed.run("systemd-analyze", "verify", "guestagent.service", check=False)
     assert "guestagent" not in done.stderr, done.stderr
     assert done.returncode == 0
@@ -185,7 +183,7 @@ def test_systemd_has_nothing_against_the_unit(installed: Any) -> None:
     assert {"network-online.target", "cloud-init.service"} <= set(before)
 
 
-def test_stop_start_and_reload_are_the_agent_s_own(installed: Any) -> None:
+def test_stop_start_and_reload_are_the_agent_s_own(installed: Machine) -> None:
     first = pid(installed)
     installed.run("systemctl", "reload", "guestagent.service")
     assert pid(installed) == first
@@ -205,14 +203,14 @@ def test_stop_start_and_reload_are_the_agent_s_own(installed: Any) -> None:
     assert call(installed, "version") == f"{__version__}\n"
 
 
-def test_a_killed_agent_comes_back(installed: Any) -> None:
+def test_a_killed_agent_comes_back(installed: Machine) -> None:
     first = pid(installed)
     installed.run("sh", "-c", f"kill -KILL {first}")
     restarted(installed, first)
     assert call(installed, "version") == f"{__version__}\n"
 
 
-def test_what_is_detached_outlives_the_agent(installed: Any) -> None:
+def test_what_is_detached_outlives_the_agent(installed: Machine) -> None:
     assert call(installed, "spawn") == "\n"
     installed.wait(lambda: installed.exists("/run/spawned"), "the detached program")
     installed.run("systemctl", "restart", "guestagent.service")
@@ -221,7 +219,7 @@ def test_what_is_detached_outlives_the_agent(installed: Any) -> None:
     installed.run("sh", "-c", f"kill {number}")
 
 
-def test_the_watchdog_restarts_an_agent_that_is_stuck(installed: Any) -> None:
+def test_the_watchdog_restarts_an_agent_that_is_stuck(installed: Machine) -> None:
     # A second instead of a minute, so that nobody has to wait; all else is as it is installed. The agent itself counts
     # a call as stuck a minute after its deadline, so it is stopped in its tracks instead.
     installed.run(
@@ -242,25 +240,27 @@ def test_the_watchdog_restarts_an_agent_that_is_stuck(installed: Any) -> None:
     assert call(installed, "version") == f"{__version__}\n"
 
 
-def test_an_upgrade_answers_what_is_pending_and_leaves_packs_alone(installed: Any) -> None:
+def test_an_upgrade_answers_what_is_pending_and_leaves_packs_alone(installed: Machine, package_format: Format) -> None:
     first = pid(installed)
     pending = asked(installed, "slow")
     installed.wait(lambda: installed.exists("/run/begun"), "the command")
-    installed.run("dpkg", "--install", "/srv/shared/2.deb")
+    installed.run(*package_format.upgrade, f"/srv/shared/2.{package_format.name}")
     assert installed.exists("/usr/lib/guestagent/second")
     assert pending.poll() is None
     installed.run("touch", "/run/end")
     assert pending.communicate(timeout=60)[0] == f"ended by {first}\n"
     second = restarted(installed, first)
     assert "slow" in call(installed, "features").strip().split(",")
-    # A command that upgrades the agent is answered too.
+    # A command that changes the version of the agent is answered too.
     installed.run("rm", "/run/begun", "/run/end")
-    assert "Setting up guestagent" in call(installed, "upgrade", "/srv/shared/2.deb")
+    words = " ".join((*package_format.upgrade, f"/srv/shared/1.{package_format.name}"))
+    assert package_format.upgraded in call(installed, "upgrade", words)
     restarted(installed, second)
-    assert call(installed, "version") == f"{__version__}\n"
+    assert not installed.exists("/usr/lib/guestagent/second")
+    assert "slow" in call(installed, "features").strip().split(",")
 
 
-def test_service_install_takes_its_place(installed: Any) -> None:
+def test_service_install_takes_its_place(installed: Machine) -> None:
     """The same unit by ``guestagent service``, with another path of the program."""
     first = pid(installed)
     program = "/usr/lib/guestagent/bin/guestagent"
@@ -274,49 +274,18 @@ def test_service_install_takes_its_place(installed: Any) -> None:
     installed.run("systemctl", "restart", "guestagent.service")
 
 
-def test_nothing_is_left_when_it_is_purged(installed: Any) -> None:
+def test_nothing_is_left_when_it_is_removed(installed: Machine, package_format: Format) -> None:
     assert installed.files() - installed.before
-    installed.run("dpkg", "--remove", "guestagent")
-    assert installed.shows("guestagent.service", "ActiveState") == "inactive"
-    left = {path for path in installed.files() - installed.before if not path.startswith("/var/lib/guestagent/")}
-    assert left <= {"/etc/init.d/guestagent"} | {path for path in left if re.match(r"/etc/rc\d\.d/", path)}
-    installed.run("dpkg", "--purge", "guestagent")
-    assert installed.files() - installed.before == set()
-    assert not installed.exists("/var/lib/guestagent")
-    assert not installed.exists("/usr/lib/guestagent")
-    assert not installed.exists("/run/guestagent")
-
-
-def test_without_systemd_the_script_of_sysv_does_the_same(packages: list[Path]) -> None:
-    machine = machines.Machine(systemd=False)
-    try:
-        shutil.copy(packages[0], machine.shared / "1.deb")
-        machine.run("dpkg", "--install", "/srv/shared/1.deb")
-        script = "/etc/init.d/guestagent"
-        # Here is no init, and so no runlevel, without which Debian's invoke-rc.d starts nothing.
-        assert machine.run(script, "start").stdout == "guestagent started\n"
-        machine.wait(lambda: machine.exists("/run/guestagent/agent.sock"), "the agent")
-        assert call(machine, "version") == f"{__version__}\n"
-        assert re.fullmatch(r"guestagent is running \(pid \d+\)\n", machine.run(script, "status").stdout)
-        assert machine.run(script, "start").stdout == "guestagent is running already\n"
-        machine.run("mv", "/var/log/guestagent.log", "/var/log/guestagent.log.1")
-        machine.run(script, "reload")
-        machine.wait(lambda: machine.exists("/var/log/guestagent.log"), "the new log")
-        assert machine.run("stat", "--format", "%a", "/var/log/guestagent.log").stdout == "600\n"
-        assert machine.run(script, "stop").stdout == "guestagent stopped\n"
-        assert machine.run(script, "status", check=False).returncode == 3
-        assert machine.run(script, "try-restart").stdout == ""
-        assert machine.run(script, "restart").stdout == "guestagent is not running\nguestagent started\n"
-        machine.wait(lambda: machine.exists("/run/guestagent/agent.sock"), "the agent")
-        number = machine.run("cat", "/run/guestagent.pid").stdout.strip()
-        machine.run("sh", "-c", f"kill -KILL {number}")
-        machine.wait(lambda: machine.run(script, "status", check=False).returncode == 1, "the dead agent")
-        assert machine.run(script, "start").stdout == "guestagent started\n"
-        machine.run("sh", "-c", "echo no TOML >/srv/bad.toml; mkdir -p /etc/default")
-        machine.run(script, "stop")
-        machine.run("sh", "-c", "echo 'OPTIONS=\"run --config /srv/bad.toml\"' >/etc/default/guestagent")
-        assert machine.run(script, "start", check=False).returncode == 1
-        machine.run("dpkg", "--purge", "guestagent")
-        assert not machine.exists(script)
-    finally:
-        machine.close()
+    assert installed.run(*package_format.verify).stdout == ""
+    # What the command agentupdate puts there is not in the lists of dpkg and rpm.
+    installed.run("touch", "/usr/lib/guestagent/new.py")
+    said = ""
+    for command, kept in package_format.removal:
+        said += installed.run(*command).stdout
+        assert installed.shows("guestagent.service", "ActiveState") == "inactive"
+        left = installed.files() - installed.before
+        assert {path for path in left if not re.fullmatch(kept, path)} == set()
+        assert not installed.exists("/usr/lib/guestagent")
+    assert package_format.removed in said
+    for place in ("/var/lib/guestagent", "/run/guestagent", "/usr/share/doc/guestagent"):
+        assert not installed.exists(place)
