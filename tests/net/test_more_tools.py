@@ -44,12 +44,12 @@ NETCTL = Tool(
     "/etc/netctl",
     liars=("/usr/bin/netctl",),
 )
-_ROOT = os.environ.get(lab.ROOT_VARIABLE, "/nowhere")
-# Debian has no netctl any more: it is tried where somebody has put it into the lab.
-TOOLS = (NETWORKD, IFUPDOWN_NG, *((NETCTL,) if Path(_ROOT, "usr/bin/netctl").exists() else ()))
+TOOLS = (NETWORKD, IFUPDOWN_NG, NETCTL)
 
 
 @pytest.fixture(params=TOOLS, ids=[tool.name for tool in TOOLS])
 def guest(request: pytest.FixtureRequest) -> Iterator[Guest]:
+    if request.param is NETCTL and not Path(os.environ.get(lab.ROOT_VARIABLE, "/nowhere"), "usr/bin/netctl").exists():
+        pytest.skip("The lab has no netctl, which .ci/run puts there")
     with Guest(request.param) as made:
         yield made
