@@ -10,12 +10,13 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from .checks import NetworkValueError
+from .freebsd_links import bond_words, variable
 from .gateway_routes import join_gateway_routes
-from .model import Bond, Dns, Interface, Route, Vlan
+from .model import Bond, Dns, Interface, Route
 from .shell_variables import double_quoted
 
 if TYPE_CHECKING:
-    from .model import IPInterface, IPNetwork
+    from .model import IPInterface, IPNetwork, Vlan
 
 __all__ = (
     "DEFAULTS",
@@ -24,7 +25,6 @@ __all__ = (
     "read_interface",
     "read_routes",
     "route_names",
-    "variable",
     "with_one_default",
     "write_interface",
     "write_routes",
@@ -39,11 +39,6 @@ DEFAULTS = {4: "defaultrouter", 6: "ipv6_defaultrouter"}
 _EVERYWHERE: dict[int, IPNetwork] = {4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("::/0")}
 
 
-def variable(interface: str) -> str:
-    """Returns how ``interface`` is called within names of variables."""
-    return re.sub(r"[^A-Za-z0-9_]", "_", interface)
-
-
 def is_of(name: str, interface: str) -> bool:
     """Returns whether the variable ``name`` configures ``interface``, and is one that is written here."""
     suffix = re.escape(variable(interface))
@@ -53,14 +48,14 @@ def is_of(name: str, interface: str) -> bool:
     return re.fullmatch(pattern, name) is not None
 
 
-def read_interface(name: str, values: Mapping[str, str]) -> Interface | None:
+def read_interface(name: str, values: Mapping[str, str], link: Vlan | Bond | None) -> Interface | None:
     """Returns the interface that the variables configure, without its routes; None if there are none of it.
 
+    :param link: what it is, if it is no card.
     :raises ValueError: a value is wrong.
     """
     ours = {key: text for key, text in values.items() if is_of(key, name)}
     suffix = variable(name)
-    link = _read_link(name, values)
     if not ours and link is None:
         return None
     addresses: list[IPInterface] = []
@@ -115,33 +110,20 @@ def _addresses(words: Sequence[str], version: int) -> Iterable[IPInterface]:
         yield ip_interface(word + length)
 
 
-def _read_link(name: str, values: Mapping[str, str]) -> Vlan | None:
-    parent, _, number = name.rpartition(".")
-    if parent and number.isdigit() and number in values.get(f"vlans_{variable(parent)}", "").split():
-        return Vlan(int(number), parent)
-    return None
-
-
 def write_interface(interface: Interface) -> dict[str, str]:
     """Returns the variables that configure ``interface``, quoted, in their order.
 
     :raises NetworkValueError: the form has nothing for it.
     """
-    if isinstance(interface.link, Bond):
-        raise NetworkValueError(f"{interface.name}: bonds are called lagg0 and so on in FreeBSD, and are not written")
-    if isinstance(interface.link, Vlan) and interface.name != f"{interface.link.parent}.{interface.link.id}":
-        raise NetworkValueError(
-            f"{interface.name}: a VLAN has to be called {interface.link.parent}.{interface.link.id}"
-        )
     if interface.dhcp6:
         raise NetworkValueError(f"{interface.name}: FreeBSD has no DHCP for IPv6 of its own")
-    if interface.dhcp4 and interface.addresses_of(4):
-        raise NetworkValueError(f"{interface.name}: rc.conf has DHCP or fixed IPv4 addresses, not both")
     suffix = variable(interface.name)
-    first = ["DHCP"] if interface.dhcp4 else []
+    first = bond_words(interface, interface.link) if isinstance(interface.link, Bond) else []
+    first += ["DHCP"] if interface.dhcp4 else []
     four, six = interface.addresses_of(4), interface.addresses_of(6)
-    if four:
-        first = ["inet", *_written(four[0])]
+    if four and not interface.dhcp4:
+        first += ["inet", *_written(four[0])]
+        four = four[1:]
     first += ["mtu", str(interface.mtu)] if interface.mtu is not None else []
     values = {f"ifconfig_{suffix}": " ".join([*first, *([] if interface.dhcp4 else ["up"])])}
     ipv6 = ["inet6", *_written(six[0])] if six else []
@@ -149,7 +131,7 @@ def write_interface(interface: Interface) -> dict[str, str]:
         ipv6 = [*(ipv6 or ["inet6"]), "accept_rtadv" if interface.accept_ra else "-accept_rtadv"]
     if ipv6:
         values[f"ifconfig_{suffix}_ipv6"] = " ".join(ipv6)
-    aliases = [*(("inet", address) for address in four[1:]), *(("inet6", address) for address in six[1:])]
+    aliases = [*(("inet", address) for address in four), *(("inet6", address) for address in six[1:])]
     for number, (family, address) in enumerate(aliases):
         values[f"ifconfig_{suffix}_alias{number}"] = " ".join([family, *_written(address)])
     if interface.dns.servers:
