@@ -28,6 +28,13 @@ class TestContract(NetworkBackendContract):
         f"{FOLDER}/ifcfg-br0": "DEVICE=br0\nTYPE=Bridge\nBOOTPROTO=dhcp\n",
     }
     kept: ClassVar = ("# mine\n", "ZONE=trusted # why\n", "PEERDNS=no\n")
+    stale: ClassVar = {
+        f"{FOLDER}/ifcfg-eth0:1": "DEVICE=eth0:1\nIPADDR=198.51.100.8\nPREFIX=24\n",
+        f"{FOLDER}/route-eth0": "10.0.0.0/8 via 198.51.100.1\n",
+        f"{FOLDER}/route6-eth0": "2001:db8:1::/48 via 2001:db8::9 dev eth0\n",
+        f"{FOLDER}/route-eth0:1": "ADDRESS0=10.1.0.0\nNETMASK0=255.255.0.0\nGATEWAY0=198.51.100.1\n",
+        f"{FOLDER}/rule-eth0": "from 198.51.100.8 table 7\n",
+    }
 
     @pytest.fixture
     def backend(self) -> Ifcfg:
