@@ -65,7 +65,7 @@ def test_files_of_others_that_are_written_are_named() -> None:
 def test_what_a_change_before_has_left_is_found() -> None:
     contract, example = test_netifrc.TestContract(), EXAMPLES["nothing"]  # after a VLAN
     contract.test_one_change_after_another_leaves_nothing_behind(Netifrc(), with_files(contract), example)
-    with pytest.raises(AssertionError, match="storage"):
+    with pytest.raises(AssertionError, match="still there: storage"):
         contract.test_one_change_after_another_leaves_nothing_behind(
             KeepsWhatIsRemoved(), with_files(contract), example
         )

@@ -135,7 +135,8 @@ class NetworkBackendContract(Contract):
         found = {interface.name: interface for interface in backend.read(after, _NICS)}
         for interface in wanted:
             assert found.get(interface.name) == self.as_read(merge(old.get(interface.name), interface))
-        assert not found.keys() & removed
+        left = sorted(found.keys() & set(removed))
+        assert not left, f"still there: {', '.join(left)}"
         assert backend.render(change, replace(before, files=after)) == (), "doing it again changes something"
 
     @pytest.mark.parametrize("example", [each for each in examples() if each.interface.name == "eth0"], ids=str)
