@@ -120,8 +120,9 @@ class Netifrc:
         return (FileChange(_FILE, text.encode()),) if text != before else ()
 
     def validate(self, change: Change, staged: Files, folder: str) -> tuple[Step, ...]:
-        """Returns a shell that reads the file, as the services do, without running anything."""
-        return (Step(("sh", "-n", f"{folder}{_FILE}"), None, timeout=10),) if "=(" not in _text(staged) else ()
+        """Returns a shell that reads the file, as the services do, without running anything; arrays need bash."""
+        shell = "bash" if "=(" in _text(staged) else "sh"
+        return (Step((shell, "-n", f"{folder}{_FILE}"), None, timeout=10),)
 
     def plan(self, change: Change, snapshot: Snapshot, changes: Sequence[FileChange]) -> Plan:
         """Returns what stops and starts the services of the change's interfaces, and of no other."""
