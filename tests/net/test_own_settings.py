@@ -48,8 +48,8 @@ def _same(interface: Interface) -> Interface:
     return interface
 
 
-def _without_routers(interface: Interface) -> Interface:
-    return replace(interface, accept_ra=None, dhcp6=False)
+def _without_dhcp6(interface: Interface) -> Interface:
+    return replace(interface, dhcp6=False)
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ CASES = (
     *(
         Case(backend.name, backend, "/etc/network/interfaces", STANZAS, (comments, OPTIONS, comments, comments), {},
              fit)
-        for backend, fit in ((Ifupdown(), _same), (IfupdownNg(), _without_routers), (BusyboxIfup(), _without_routers))
+        for backend, fit in ((Ifupdown(), _same), (IfupdownNg(), _without_dhcp6), (BusyboxIfup(), _without_dhcp6))
     ),
     Case("netctl", Netctl(), "/etc/netctl/eth0", "{}Interface=eth0\n{}Connection=ethernet\nIP=dhcp\n{}",
          (comments | variables("Description", "ExecUpPost", "SkipDAD", "Priority"),) * 3, {"enabled eth0": "yes"},

@@ -50,8 +50,6 @@ def refusals() -> Iterator[Refusal]:
     yield Refusal("ifcfg", "an alias, and enp0s31f6np000:0 is too long a name", long, {"manager": "network"})
     for order in (True, False):
         yield Refusal("netifrc", "router advertisements", replace(FIXED, accept_ra=order))
-        yield Refusal("busybox", "listen to routers", replace(FIXED, accept_ra=order))
-    yield Refusal("ifupdown-ng", "listen to routers", replace(FIXED, accept_ra=False))
     for name in ("ifupdown-ng", "busybox"):
         yield Refusal(name, "DHCPv6", replace(BARE, dhcp6=True))
     for name in ("netifrc", "netplan", "networkd", "freebsd"):
