@@ -178,3 +178,16 @@ ifconfig_lagg0="laggproto lacp laggport em0 laggport em1 10.0.0.3/24"
     assert 'cloned_interfaces="tap3"\n' in gone
     with pytest.raises(CommandError, match=r"/etc/rc\.conf: lagg0: laggproto none is not known here"):
         Freebsd().read({FILE: FileState(text.replace("lacp", "none").encode())})
+
+
+def test_what_somebody_has_told_the_card_stays() -> None:
+    own = "-tso -lro media 1000baseT ether 02:00:00:00:00:01"
+    text = f'ifconfig_xn0="inet 10.9.9.9/24 {own} broadcast 10.9.9.255 mtu 9000"\n'
+    (found,) = Freebsd().read({FILE: FileState(text.encode())})
+    assert found == Interface("xn0", addresses=(ip_interface("10.9.9.9/24"),), mtu=9000)
+    wanted = Interface("xn0", addresses=(ip_interface("192.0.2.42/24"),), mtu=1400)
+    changed = rendered(Change((wanted,), whole=False), text)
+    assert changed == f'ifconfig_xn0="inet 192.0.2.42 netmask 255.255.255.0 mtu 1400 {own} up"\n'
+    assert rendered(Change((Interface("xn0", dhcp4=True, mtu=1400),), whole=False), changed) == (
+        f'ifconfig_xn0="DHCP mtu 1400 {own}"\n'
+    )

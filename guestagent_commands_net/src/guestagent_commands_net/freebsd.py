@@ -111,7 +111,7 @@ class Freebsd:
             old = current.get(interface.name)
             if old is not None and old.link != interface.link:
                 _take_link(file, old)
-            _put(file, interface, write_interface(interface))
+            _put(file, interface, write_interface(interface, file.values()))
             _put_routes(file, interface)
         text = file.text()
         return (FileChange(_FILE, text.encode()),) if text != before else ()

@@ -36,6 +36,13 @@ ROUTE_LISTS = {4: ("static_routes", "route_"), 6: ("ipv6_static_routes", "ipv6_r
 DEFAULTS = {4: "defaultrouter", 6: "ipv6_defaultrouter"}
 """The default gateways, of which the machine has one for each version of IP."""
 
+_ADDRESS = re.compile(r"[0-9a-fA-F:.]*[.:][0-9a-fA-F:.]*(/\d+)?")
+_LINK_LAYER = ("ether", "lladdr", "link")  # what follows is no address of ours
+_FLAGS = frozenset({
+    "inet", "inet6", "alias", "up", "dhcp", "syncdhcp", "nosyncdhcp", "accept_rtadv", "-accept_rtadv",
+    "lacp_fast_timeout", "-lacp_fast_timeout",
+})  # fmt: skip
+_PAIRS = frozenset({"netmask", "prefixlen", "broadcast", "mtu", "laggproto", "laggport", "lagghash"})
 _EVERYWHERE: dict[int, IPNetwork] = {4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("::/0")}
 
 
@@ -98,7 +105,8 @@ def _addresses(words: Sequence[str], version: int) -> Iterable[IPInterface]:
         if word in ("inet", "inet6"):
             version = 4 if word == "inet" else 6
             continue
-        if not re.fullmatch(r"[0-9a-fA-F:.]*[.:][0-9a-fA-F:.]*(/\d+)?", word):
+        position += word in (*_LINK_LAYER, "broadcast")
+        if not _ADDRESS.fullmatch(word):
             continue
         length = ""
         if "/" not in word:
@@ -110,9 +118,25 @@ def _addresses(words: Sequence[str], version: int) -> Iterable[IPInterface]:
         yield ip_interface(word + length)
 
 
-def write_interface(interface: Interface) -> dict[str, str]:
+def _own_words(value: str) -> list[str]:
+    """Returns what somebody has told ifconfig beside what is written here, such as ``-tso`` or the kind of a medium."""
+    found: list[str] = []
+    words = value.split()
+    while words:
+        word = words.pop(0)
+        if word in _LINK_LAYER:
+            found += [word, *words[:1]]
+        elif word.lower() not in _FLAGS | _PAIRS and not _ADDRESS.fullmatch(word):
+            found.append(word)
+        if word in _LINK_LAYER or word in _PAIRS:
+            words = words[1:]
+    return found
+
+
+def write_interface(interface: Interface, before: Mapping[str, str]) -> dict[str, str]:
     """Returns the variables that configure ``interface``, quoted, in their order.
 
+    :param before: the variables that there are; what somebody has told the card itself stays.
     :raises NetworkValueError: the form has nothing for it.
     """
     if interface.dhcp6:
@@ -125,6 +149,7 @@ def write_interface(interface: Interface) -> dict[str, str]:
         first += ["inet", *_written(four[0])]
         four = four[1:]
     first += ["mtu", str(interface.mtu)] if interface.mtu is not None else []
+    first += _own_words(before.get(f"ifconfig_{suffix}", ""))
     values = {f"ifconfig_{suffix}": " ".join([*first, *([] if interface.dhcp4 else ["up"])])}
     ipv6 = ["inet6", *_written(six[0])] if six else []
     if interface.accept_ra is not None:

@@ -96,7 +96,9 @@ def _bond(name: str, members: list[str], words: list[str]) -> Bond:
 def share_primary(interface: Interface) -> Interface:
     """Returns ``interface`` as the form gives it back: the first member of a bond is the primary one, named or not."""
     link = interface.link
-    if isinstance(link, Bond) and ("primary", link.members[0]) in link.options:
+    if not isinstance(link, Bond) or link.mode != "active-backup":
+        return interface
+    if ("primary", link.members[0]) in link.options:
         options = tuple(option for option in link.options if option[0] != "primary")
         return replace(interface, link=replace(link, options=options))
     return interface
