@@ -131,6 +131,7 @@ def interfaces(
 bond_options = st.sampled_from((
     (), (("miimon", "100"),), (("lacp_rate", "fast"), ("miimon", "50"), ("xmit_hash_policy", "layer3+4")),
     (("arp_interval", "200"), ("arp_ip_target", "10.0.0.1,10.0.0.2")), (("miimon", "100"), ("primary", "eth3")),
+    (("primary", "eth4"), ("primary_reselect", "failure")),
 ))  # fmt: skip
 
 

@@ -12,9 +12,10 @@ from tests.net.models import DictStore, files_of, nics_of, vectors
 
 from guestagent_commands_net.backends import FileState, Snapshot
 from guestagent_commands_net.freebsd import Freebsd
-from guestagent_commands_net.model import Change, Dns, Interface, Route
+from guestagent_commands_net.model import Bond, Change, Dns, Interface, Route, Vlan
 from guestagent_commands_net.readers.sources import read_store
 from guestagent_commands_net.testing import NetworkBackendContract, apply_changes
+from guestagent_core import CommandError
 
 FILE = "/etc/rc.conf"
 
@@ -33,7 +34,7 @@ route_lan0="-net 10.0.0.0 -netmask 255.0.0.0 172.16.5.1"
 """,
     }
     kept: ClassVar = ("# mine\n", 'hostname="old"\n', "# why\n", 'sshd_enable="YES"\n', 'static_routes="lan0')
-    unsupported: ClassVar = frozenset({"metric", "default-metric", "dhcp6", "bond", "vlan-name"})
+    unsupported: ClassVar = frozenset({"metric", "default-metric", "dhcp6", "bond"})
 
     @pytest.fixture
     def backend(self) -> Freebsd:
@@ -123,3 +124,70 @@ def test_the_file_means_the_same_to_a_shell(tmp_path: Path) -> None:
         check=True,
     ).stdout
     assert shown == "inet 192.0.2.42 netmask 255.255.255.0 up|192.0.2.2|old\n"
+
+
+def test_dhcp_beside_addresses_vlans_of_any_name_and_bonds_are_what_rc_conf_5_has_for_them() -> None:
+    """Written as rc.conf(5), ifconfig(8) and lagg(4) describe it."""
+    cards = (Interface("xn1"), Interface("xn2"))
+    bond = Bond(
+        ("xn1", "xn2"), "active-backup", (("primary", "xn2"), ("xmit_hash_policy", "layer3+4"), ("lacp_rate", "fast"))
+    )
+    wanted = (
+        Interface("xn0", None, addresses=(ip_interface("192.0.2.42/24"), ip_interface("192.0.2.43/24")), dhcp4=True),
+        *cards,
+        Interface("lagg0", None, addresses=(ip_interface("198.51.100.7/25"),), mtu=1400, link=bond),
+        Interface("storage", None, addresses=(ip_interface("10.1.2.3/8"),), link=Vlan(77, "lagg0")),
+        Interface("xn0.5", None, link=Vlan(5, "xn0")),
+    )
+    text = rendered(Change(wanted, whole=False), "")
+    assert (
+        text
+        == """\
+ifconfig_xn0="DHCP"
+ifconfig_xn0_alias0="inet 192.0.2.42 netmask 255.255.255.0"
+ifconfig_xn0_alias1="inet 192.0.2.43 netmask 255.255.255.0"
+ifconfig_xn1="up"
+ifconfig_xn2="up"
+ifconfig_lagg0="laggproto failover laggport xn2 laggport xn1 lacp_fast_timeout lagghash l3,l4 inet 198.51.100.7 \
+netmask 255.255.255.128 mtu 1400 up"
+cloned_interfaces="lagg0"
+ifconfig_storage="inet 10.1.2.3 netmask 255.0.0.0 up"
+vlans_lagg0="storage"
+create_args_storage="vlan 77"
+ifconfig_xn0_5="up"
+vlans_xn0="5"
+"""
+    )
+    files = {FILE: FileState(text.encode())}
+    assert {each.name: each for each in Freebsd().read(files)} == {each.name: each for each in wanted}
+    gone = rendered(Change(whole=False, removed=("lagg0", "storage", "xn0.5")), text)
+    assert not any(word in gone for word in ("lagg", "vlan", "storage", "cloned"))
+
+
+def test_a_bond_as_the_handbook_has_it_is_read() -> None:
+    text = """\
+ifconfig_em0="up"
+ifconfig_em1="up"
+cloned_interfaces="lagg0:sticky tap3"
+ifconfig_lagg0="laggproto lacp laggport em0 laggport em1 10.0.0.3/24"
+"""
+    (found,) = (each for each in Freebsd().read({FILE: FileState(text.encode())}) if each.name == "lagg0")
+    assert found.link == Bond(("em0", "em1"), "802.3ad")
+    assert found.addresses == (ip_interface("10.0.0.3/24"),)
+    gone = rendered(Change(whole=False, removed=("lagg0",)), text)
+    assert 'cloned_interfaces="tap3"\n' in gone
+    with pytest.raises(CommandError, match=r"/etc/rc\.conf: lagg0: laggproto none is not known here"):
+        Freebsd().read({FILE: FileState(text.replace("lacp", "none").encode())})
+
+
+def test_what_somebody_has_told_the_card_stays() -> None:
+    own = "-tso -lro media 1000baseT ether 02:00:00:00:00:01"
+    text = f'ifconfig_xn0="inet 10.9.9.9/24 {own} broadcast 10.9.9.255 mtu 9000"\n'
+    (found,) = Freebsd().read({FILE: FileState(text.encode())})
+    assert found == Interface("xn0", addresses=(ip_interface("10.9.9.9/24"),), mtu=9000)
+    wanted = Interface("xn0", addresses=(ip_interface("192.0.2.42/24"),), mtu=1400)
+    changed = rendered(Change((wanted,), whole=False), text)
+    assert changed == f'ifconfig_xn0="inet 192.0.2.42 netmask 255.255.255.0 mtu 1400 {own} up"\n'
+    assert rendered(Change((Interface("xn0", dhcp4=True, mtu=1400),), whole=False), changed) == (
+        f'ifconfig_xn0="DHCP mtu 1400 {own}"\n'
+    )

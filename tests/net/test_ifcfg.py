@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from ipaddress import ip_interface
+from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,7 +12,7 @@ from tests.net.models import DictStore, files_of, nics_of, vectors
 
 from guestagent_commands_net.backends import FileState, Snapshot
 from guestagent_commands_net.ifcfg import Ifcfg
-from guestagent_commands_net.model import Change, Dns, Interface, Nic
+from guestagent_commands_net.model import Change, Dns, Interface, Nic, Route
 from guestagent_commands_net.readers.sources import read_store
 from guestagent_commands_net.testing import NetworkBackendContract, apply_changes
 
@@ -28,6 +28,13 @@ class TestContract(NetworkBackendContract):
         f"{FOLDER}/ifcfg-br0": "DEVICE=br0\nTYPE=Bridge\nBOOTPROTO=dhcp\n",
     }
     kept: ClassVar = ("# mine\n", "ZONE=trusted # why\n", "PEERDNS=no\n")
+    stale: ClassVar = {
+        f"{FOLDER}/ifcfg-eth0:1": "DEVICE=eth0:1\nIPADDR=198.51.100.8\nPREFIX=24\n",
+        f"{FOLDER}/route-eth0": "10.0.0.0/8 via 198.51.100.1\n",
+        f"{FOLDER}/route6-eth0": "2001:db8:1::/48 via 2001:db8::9 dev eth0\n",
+        f"{FOLDER}/route-eth0:1": "ADDRESS0=10.1.0.0\nNETMASK0=255.255.0.0\nGATEWAY0=198.51.100.1\n",
+        f"{FOLDER}/rule-eth0": "from 198.51.100.8 table 7\n",
+    }
 
     @pytest.fixture
     def backend(self) -> Ifcfg:
@@ -158,3 +165,67 @@ def test_who_reads_the_files_applies_them() -> None:
         "nmcli device disconnect eth1", "nmcli connection reload", f"nmcli connection load {FOLDER}/ifcfg-eth0",
         "nmcli device reapply eth0",
     ]  # fmt: skip
+
+
+def files_written(wanted: Interface, manager: str, before: dict[str, FileState] | None = None) -> dict[str, str]:
+    files = dict(before or {})
+    after = apply_changes(files, Ifcfg().render(Change((wanted,), whole=False), Snapshot(files, {"manager": manager})))
+    assert Ifcfg().read(after) == (wanted,)
+    return {path.removeprefix(f"{FOLDER}/"): state.content.decode() for path, state in after.items()}
+
+
+BESIDE_DHCP = Interface(
+    "eth0",
+    addresses=(ip_interface("192.0.2.42/24"), ip_interface("198.51.100.7/25")),
+    routes=(Route(ip_network("0.0.0.0/0"), ip_address("192.0.2.1")),),
+    dhcp4=True,
+)
+
+
+def test_beside_dhcp_the_scripts_take_addresses_from_aliases_and_gateways_from_the_routes() -> None:
+    """ifup-eth has either DHCP or IPADDR and GATEWAY; ifup-aliases and ifup-routes are run after both."""
+    found = files_written(BESIDE_DHCP, "network")
+    assert found == {
+        "ifcfg-eth0": (
+            "# Automatically generated, do not edit\nBOOTPROTO=dhcp\nDEVICE=eth0\nONBOOT=yes\nNM_CONTROLLED=no\n"
+        ),
+        "ifcfg-eth0:0": "DEVICE=eth0:0\nIPADDR=192.0.2.42\nNETMASK=255.255.255.0\nNO_ALIASROUTING=yes\n",
+        "ifcfg-eth0:1": "DEVICE=eth0:1\nIPADDR=198.51.100.7\nNETMASK=255.255.255.128\nNO_ALIASROUTING=yes\n",
+        "route-eth0": "default via 192.0.2.1 dev eth0\n",
+    }
+    before = {f"{FOLDER}/{name}": FileState(text.encode()) for name, text in found.items()}
+    fixed = Interface("eth0", addresses=BESIDE_DHCP.addresses)
+    assert files_written(fixed, "network", before).keys() == {"ifcfg-eth0"}
+
+
+def test_beside_dhcp_networkmanager_takes_addresses_from_the_file() -> None:
+    found = files_written(BESIDE_DHCP, "NetworkManager")
+    assert "BOOTPROTO=dhcp\n" in found["ifcfg-eth0"]
+    assert "IPADDR=192.0.2.42\n" in found["ifcfg-eth0"]
+    assert "GATEWAY=" not in found["ifcfg-eth0"]
+    assert found.keys() == {"ifcfg-eth0", "route-eth0"}
+
+
+@pytest.mark.parametrize(
+    ("gateway", "metric", "manager", "variable"),
+    [
+        ("192.0.2.1", None, "network", True),
+        ("192.0.2.1", 7, "network", True),
+        ("198.51.100.1", None, "network", False),  # ifup-eth compares it with the first address alone
+        ("198.51.100.1", None, "NetworkManager", True),
+        ("192.0.2.1", 7, "NetworkManager", False),  # it does not know METRIC
+    ],
+)
+def test_a_gateway_stands_where_who_reads_it_looks(
+    gateway: str, metric: int | None, manager: str, variable: bool
+) -> None:
+    route = Route(ip_network("0.0.0.0/0"), ip_address(gateway), metric)
+    found = files_written(Interface("eth0", addresses=BESIDE_DHCP.addresses, routes=(route,)), manager)
+    assert (f"GATEWAY={gateway}\n" in found["ifcfg-eth0"]) is variable
+    assert ("route-eth0" in found) is not variable
+
+
+def test_search_domains_stand_with_the_ip_version_that_is_used() -> None:
+    wanted = Interface("eth0", addresses=(ip_interface("2001:db8::42/64"),), dns=Dns((), ("example.org",)))
+    assert "\nDOMAIN=example.org\n" in files_written(wanted, "network")["ifcfg-eth0"]
+    assert "\nIPV6_DOMAIN=example.org\n" in files_written(wanted, "NetworkManager")["ifcfg-eth0"]

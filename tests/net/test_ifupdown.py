@@ -117,6 +117,7 @@ iface br0 inet dhcp
 # Label public
 iface eth0 inet static
     address 192.0.2.42/24
+    # why this is here
     hwaddress 02:00:00:00:00:01
     post-up iptables-restore \\
         < /etc/iptables
@@ -333,7 +334,8 @@ class TestIfupdown(NetworkBackendContract):
         "/etc/network/interfaces.d/more": "# by hand\nauto eth5\niface eth5 inet dhcp\n",
         "/run/network/ifstate": "eth0=eth0\n",
     }
-    kept = ("# a comment of mine", "hwaddress 02:00:00:00:00:01", "bridge_ports eth9", "# by hand", "< /etc/iptables")
+    kept = ("# a comment of mine", "# why this is here", "hwaddress 02:00:00:00:00:01", "bridge_ports eth9",
+            "# by hand", "< /etc/iptables")  # fmt: skip
 
     @pytest.fixture
     def backend(self) -> Ifupdown:

@@ -142,10 +142,27 @@ def test_each_holds_what_its_own_ifup_would_bring_up(tmp_path: Path, program: st
         assert claims == ({"eth0": Claim.CONFIGURED, "eth9": Claim.COULD} if backend.program == program else {})
 
 
+@pytest.mark.parametrize("backend", [IfupdownNg(), BusyboxIfup()], ids=lambda each: each.name)
+@pytest.mark.parametrize("address", [True, False])
+def test_what_has_no_option_for_routers_is_told_to_the_kernel(backend: Ifupdown, address: bool) -> None:
+    addresses = (ip_interface("2001:db8::42/64"),) if address else ()
+    wanted = Interface("eth0", None, addresses=addresses, accept_ra=False)
+    text = rendered(backend, Change((wanted,)))
+    assert "    pre-up echo 0 > /proc/sys/net/ipv6/conf/eth0/accept_ra\n" in text
+    assert f"iface eth0 inet6 {'static' if address else 'manual'}\n" in text
+    assert backend.read({MAIN: FileState(text.encode())}) == (wanted,)
+    listening = (
+        "use ipv6-ra" if backend.name == "ifupdown-ng" else "pre-up echo 1 > /proc/sys/net/ipv6/conf/eth0/accept_ra"
+    )
+    again = rendered(backend, Change((Interface("eth0", None, addresses=addresses, accept_ra=True),)), text)
+    assert f"    {listening}\n" in again or "inet6 auto\n" in again
+    assert "echo 0" not in again
+
+
 class TestIfupdownNg(NetworkBackendContract):
     files: ClassVar[dict[str, str]] = {MAIN: OWN, "/run/ifstate": "lo=lo 1\neth0=eth0 1\n"}
     kept = ("# mine", "ethtool -s eth0 wol d")
-    unsupported = frozenset({"dhcp6", "ra-off"})
+    unsupported = frozenset({"dhcp6"})
 
     @pytest.fixture
     def backend(self) -> Ifupdown:
@@ -155,7 +172,7 @@ class TestIfupdownNg(NetworkBackendContract):
 class TestBusybox(NetworkBackendContract):
     files: ClassVar[dict[str, str]] = {MAIN: OWN, "/var/run/ifstate": "lo=lo\neth0=eth0\n"}
     kept = ("# mine", "ethtool -s eth0 wol d")
-    unsupported = frozenset({"dhcp6", "ra-off", "ra-on"})
+    unsupported = frozenset({"dhcp6"})
 
     @pytest.fixture
     def backend(self) -> Ifupdown:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,3 +54,14 @@ def guest(request: pytest.FixtureRequest) -> Iterator[Guest]:
         pytest.skip("The lab has no netctl, which .ci/run puts there")
     with Guest(request.param) as made:
         yield made
+
+
+def test_an_interface_does_not_listen_to_routers_any_more(guest: Guest) -> None:
+    card = {"addresses": ["10.9.0.10/24", "fd09:1::10/64"], "accept-ra": False}
+    guest.machine.run("sysctl", "-qw", "net.ipv6.conf.eth0.accept_ra=1", check=True)
+    guest.machine.write("/wanted.json", json.dumps({"version": 2, "ethernets": {"eth0": card}}))
+    arguments = ("-I", "-m", "guestagent_core", "net", "apply", "/wanted.json", "--backend", guest.tool.name)
+    done = guest.machine.python(*arguments)
+    assert done.returncode == 0, done.stderr + guest.last()
+    assert guest.machine.addresses("eth0") == {"10.9.0.10/24", "fd09:1::10/64"}
+    assert guest.machine.read("/proc/sys/net/ipv6/conf/eth0/accept_ra") == "0\n"

@@ -10,8 +10,8 @@ from typing import ClassVar
 import pytest
 from tests.net.models import DictStore, files_of, nics_of, vectors
 
-from guestagent_commands_net.backends import Snapshot
-from guestagent_commands_net.model import Change, Interface, Route
+from guestagent_commands_net.backends import FileState, Snapshot
+from guestagent_commands_net.model import Bond, Change, Interface, Route, Vlan
 from guestagent_commands_net.netifrc import Netifrc
 from guestagent_commands_net.readers.sources import read_store
 from guestagent_commands_net.testing import NetworkBackendContract, apply_changes
@@ -101,3 +101,41 @@ def test_a_new_interface_gets_a_service_and_loses_it_when_that_fails() -> None:
     assert [" ".join(step.argv) for step in plan.revert.after] == [
         "rc-update del net.eth0 default", "rm -f /etc/init.d/net.eth0",
     ]  # fmt: skip
+
+
+def test_a_bond_has_each_setting_that_the_kernel_has_a_file_for() -> None:
+    options = (("arp_ip_target", "10.0.0.1,10.0.0.2"), ("arp_missed_max", "3"), ("primary_reselect", "failure"))
+    wanted = Interface("bond0", None, link=Bond(("eth1", "eth2"), "active-backup", options))
+    before = {FILE: FileState(b'primary="mine"\nprimary_bond1="eth7"\n')}
+    (change,) = Netifrc().render(Change((wanted,), whole=False), Snapshot(before))
+    text = (change.content or b"").decode()
+    # netifrc(8) hands the targets to the kernel one by one, and splits them at blanks.
+    assert (
+        text
+        == """\
+primary="mine"
+primary_bond1="eth7"
+
+config_bond0="null"
+slaves_bond0="eth1 eth2"
+mode_bond0="active-backup"
+arp_ip_target_bond0="10.0.0.1 10.0.0.2"
+arp_missed_max_bond0="3"
+primary_reselect_bond0="failure"
+"""
+    )
+    after = {FILE: FileState(text.encode())}
+    assert {each.name: each for each in Netifrc().read(after)} == {"bond0": wanted}
+    (gone,) = Netifrc().render(Change(whole=False, removed=("bond0",)), Snapshot(after))
+    assert (gone.content or b"").decode().strip() == 'primary="mine"\nprimary_bond1="eth7"'
+
+
+def test_a_vlan_that_gets_another_name_or_another_card_leaves_nothing_behind() -> None:
+    before = Change((Interface("eth0.7", link=Vlan(7, "eth0")), Interface("san", link=Vlan(8, "eth0"))))
+    files = apply_changes({}, Netifrc().render(before, Snapshot()))
+    wanted = Change(
+        (Interface("lan", link=Vlan(7, "eth0")), Interface("san", link=Vlan(8, "eth1"))), removed=("eth0.7",)
+    )
+    after = apply_changes(files, Netifrc().render(wanted, Snapshot(files)))
+    assert {each.name: each.link for each in Netifrc().read(after)} == {"lan": Vlan(7, "eth0"), "san": Vlan(8, "eth1")}
+    assert b'vlans_eth0="7"\n' in after[FILE].content

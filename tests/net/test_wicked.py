@@ -42,6 +42,10 @@ NETCONFIG_MODULES_ORDER="dns-resolver"
     }
     kept: ClassVar = ("# mine\n", "ZONE='trusted' # why\n", "ETHTOOL_OPTIONS='-K x'\n", "198.51.100.53",
                       "NETCONFIG_MODULES_ORDER=", "172.16.0.0/12 198.51.100.9 - -\n")  # fmt: skip
+    stale: ClassVar = {
+        f"{FOLDER}/ifroute-eth0": "10.0.0.0/8 198.51.100.1 - eth0\n",
+        f"{FOLDER}/ifsysctl-eth0": "net.ipv6.conf.eth0.accept_ra = 2\n",
+    }
     unsupported: ClassVar = frozenset()
 
     @pytest.fixture

@@ -19,13 +19,13 @@ from .freebsd_form import (
     read_interface,
     read_routes,
     route_names,
-    variable,
     with_one_default,
     write_interface,
     write_routes,
 )
+from .freebsd_links import CLONED, bonds_of, create_args, share_primary, variable, vlan_word, vlans_of
 from .gateway_routes import share_on_link
-from .model import VERSIONS, Change, Interface, Vlan, merge
+from .model import VERSIONS, Bond, Change, Interface, Vlan, merge
 from .reading import read_file
 from .shell_variables import ShellVariables, decoded, double_quoted
 
@@ -73,20 +73,19 @@ class Freebsd:
         """Returns the interfaces that have variables."""
         values = ShellVariables(_text(files)).values()
         suffixes = {matched[1] for name in values if (matched := _INTERFACE.fullmatch(name))}
-        vlans = {
-            f"{parent}.{number}"
-            for name in values
-            if name.startswith("vlans_")
-            for parent in [name.removeprefix("vlans_")]
-            for number in values[name].split()
-        }
-        known = {variable(name): name for name in (*(nic.name for nic in nics), *vlans)}
         found = []
-        for name in sorted({known.get(suffix, suffix) for suffix in suffixes} | vlans):
+        links: dict[str, Vlan | Bond] = {}
+        try:
+            links |= vlans_of(values, (nic.name for nic in nics))
+            links |= bonds_of(values)
+        except ValueError as error:
+            raise CommandError(f"{_FILE}: {error}") from None
+        known = {variable(name): name for name in (*(nic.name for nic in nics), *links)}
+        for name in sorted({known.get(suffix, suffix) for suffix in suffixes} | links.keys()):
             if name in ("lo0", "DEFAULT"):
                 continue
             try:
-                interface = read_interface(name, values)
+                interface = read_interface(name, values, links.get(name))
                 if interface is not None:
                     found.append(replace(interface, routes=read_routes(interface, values)))
             except (ValueError, IndexError) as error:
@@ -99,20 +98,21 @@ class Freebsd:
         file = ShellVariables(before)
         current = {interface.name: interface for interface in self.read(snapshot.files, snapshot.nics)}
         _check_defaults(change, current)
-        wanted = (share_on_link(merge(current.get(each.name), each)) for each in change.interfaces)
+        wanted = (share_primary(share_on_link(merge(current.get(each.name), each))) for each in change.interfaces)
         changed = [each for each in wanted if each != current.get(each.name)]
-        for interface in changed:  # before any is put: the default route may go from one to another
-            _take_routes(file, interface.name, current.get(interface.name))
-        for interface in changed:
-            _put(file, interface, write_interface(interface))
-            _put_routes(file, interface)
         for name in change.removed:
             if name in current:
                 _take_routes(file, name, current[name])
                 file.remove(lambda key, name=name: is_of(key, name))  # type: ignore[misc]
-                link = current[name].link
-                if isinstance(link, Vlan):
-                    _set_words(file, f"vlans_{variable(link.parent)}", remove=[str(link.id)])
+                _take_link(file, current[name])
+        for interface in changed:  # before any is put: the default route may go from one to another
+            _take_routes(file, interface.name, current.get(interface.name))
+        for interface in changed:
+            old = current.get(interface.name)
+            if old is not None and old.link != interface.link:
+                _take_link(file, old)
+            _put(file, interface, write_interface(interface, file.values()))
+            _put_routes(file, interface)
         text = file.text()
         return (FileChange(_FILE, text.encode()),) if text != before else ()
 
@@ -138,7 +138,9 @@ def _check_defaults(change: Change, current: Mapping[str, Interface]) -> None:
     for version in VERSIONS:
         names = [name for name, each in after.items() for route in each.routes_of(version) if route.is_default]
         if len(names) > 1 and changed.keys() & names:
-            raise NetworkValueError(f"Multiple IPv{version} default routes specified")  # as hosts know it
+            where = ", ".join(dict.fromkeys(names))
+            # As hosts know it, up to the colon.
+            raise NetworkValueError(f"Multiple IPv{version} default routes specified: {where}, and FreeBSD has one")
 
 
 def _text(files: Files) -> str:
@@ -152,11 +154,29 @@ def _put(file: ShellVariables, interface: Interface, written: Mapping[str, str])
         file.replace(lambda key: is_of(key, name), written)
     else:
         file.append(label + "".join(f"{key}={value}\n" for key, value in written.items()))
-    if isinstance(interface.link, Vlan):
-        _set_words(file, f"vlans_{variable(interface.link.parent)}", add=[str(interface.link.id)])
+    link = interface.link
+    if isinstance(link, Vlan):
+        word = vlan_word(name, link)
+        _set_words(file, f"vlans_{variable(link.parent)}", add=[word])
+        if word == name:
+            file.set(create_args(name), double_quoted(f"vlan {link.id}"))
+    elif isinstance(link, Bond) and name not in bonds_of(file.values()):
+        _set_words(file, CLONED, add=[name])
     used = file.values().get(_USED)
     if used is not None and used.lower() not in ("auto", "none") and (interface.addresses_of(6) or interface.accept_ra):
         _set_words(file, _USED, add=[name])
+
+
+def _take_link(file: ShellVariables, interface: Interface) -> None:
+    """Takes out what makes an interface a VLAN or a bond."""
+    link = interface.link
+    if isinstance(link, Vlan):
+        _set_words(file, f"vlans_{variable(link.parent)}", remove=[vlan_word(interface.name, link)])
+    elif isinstance(link, Bond):
+        words = file.values().get(CLONED, "").split()
+        _set_words(file, CLONED, remove=[word for word in words if word.partition(":")[0] == interface.name])
+    if link is not None:
+        file.remove(lambda key: key == create_args(interface.name))
 
 
 def _take_routes(file: ShellVariables, name: str, old: Interface | None) -> None:

@@ -10,12 +10,13 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from .checks import NetworkValueError
+from .freebsd_links import bond_words, variable
 from .gateway_routes import join_gateway_routes
-from .model import Bond, Dns, Interface, Route, Vlan
+from .model import Bond, Dns, Interface, Route
 from .shell_variables import double_quoted
 
 if TYPE_CHECKING:
-    from .model import IPInterface, IPNetwork
+    from .model import IPInterface, IPNetwork, Vlan
 
 __all__ = (
     "DEFAULTS",
@@ -24,7 +25,6 @@ __all__ = (
     "read_interface",
     "read_routes",
     "route_names",
-    "variable",
     "with_one_default",
     "write_interface",
     "write_routes",
@@ -36,12 +36,14 @@ ROUTE_LISTS = {4: ("static_routes", "route_"), 6: ("ipv6_static_routes", "ipv6_r
 DEFAULTS = {4: "defaultrouter", 6: "ipv6_defaultrouter"}
 """The default gateways, of which the machine has one for each version of IP."""
 
+_ADDRESS = re.compile(r"[0-9a-fA-F:.]*[.:][0-9a-fA-F:.]*(/\d+)?")
+_LINK_LAYER = ("ether", "lladdr", "link")  # what follows is no address of ours
+_FLAGS = frozenset({
+    "inet", "inet6", "alias", "up", "dhcp", "syncdhcp", "nosyncdhcp", "accept_rtadv", "-accept_rtadv",
+    "lacp_fast_timeout", "-lacp_fast_timeout",
+})  # fmt: skip
+_PAIRS = frozenset({"netmask", "prefixlen", "broadcast", "mtu", "laggproto", "laggport", "lagghash"})
 _EVERYWHERE: dict[int, IPNetwork] = {4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("::/0")}
-
-
-def variable(interface: str) -> str:
-    """Returns how ``interface`` is called within names of variables."""
-    return re.sub(r"[^A-Za-z0-9_]", "_", interface)
 
 
 def is_of(name: str, interface: str) -> bool:
@@ -53,14 +55,14 @@ def is_of(name: str, interface: str) -> bool:
     return re.fullmatch(pattern, name) is not None
 
 
-def read_interface(name: str, values: Mapping[str, str]) -> Interface | None:
+def read_interface(name: str, values: Mapping[str, str], link: Vlan | Bond | None) -> Interface | None:
     """Returns the interface that the variables configure, without its routes; None if there are none of it.
 
+    :param link: what it is, if it is no card.
     :raises ValueError: a value is wrong.
     """
     ours = {key: text for key, text in values.items() if is_of(key, name)}
     suffix = variable(name)
-    link = _read_link(name, values)
     if not ours and link is None:
         return None
     addresses: list[IPInterface] = []
@@ -103,7 +105,8 @@ def _addresses(words: Sequence[str], version: int) -> Iterable[IPInterface]:
         if word in ("inet", "inet6"):
             version = 4 if word == "inet" else 6
             continue
-        if not re.fullmatch(r"[0-9a-fA-F:.]*[.:][0-9a-fA-F:.]*(/\d+)?", word):
+        position += word in (*_LINK_LAYER, "broadcast")
+        if not _ADDRESS.fullmatch(word):
             continue
         length = ""
         if "/" not in word:
@@ -115,41 +118,45 @@ def _addresses(words: Sequence[str], version: int) -> Iterable[IPInterface]:
         yield ip_interface(word + length)
 
 
-def _read_link(name: str, values: Mapping[str, str]) -> Vlan | None:
-    parent, _, number = name.rpartition(".")
-    if parent and number.isdigit() and number in values.get(f"vlans_{variable(parent)}", "").split():
-        return Vlan(int(number), parent)
-    return None
+def _own_words(value: str) -> list[str]:
+    """Returns what somebody has told ifconfig beside what is written here, such as ``-tso`` or the kind of a medium."""
+    found: list[str] = []
+    words = value.split()
+    while words:
+        word = words.pop(0)
+        if word in _LINK_LAYER:
+            found += [word, *words[:1]]
+        elif word.lower() not in _FLAGS | _PAIRS and not _ADDRESS.fullmatch(word):
+            found.append(word)
+        if word in _LINK_LAYER or word in _PAIRS:
+            words = words[1:]
+    return found
 
 
-def write_interface(interface: Interface) -> dict[str, str]:
+def write_interface(interface: Interface, before: Mapping[str, str]) -> dict[str, str]:
     """Returns the variables that configure ``interface``, quoted, in their order.
 
+    :param before: the variables that there are; what somebody has told the card itself stays.
     :raises NetworkValueError: the form has nothing for it.
     """
-    if isinstance(interface.link, Bond):
-        raise NetworkValueError(f"{interface.name}: bonds are called lagg0 and so on in FreeBSD, and are not written")
-    if isinstance(interface.link, Vlan) and interface.name != f"{interface.link.parent}.{interface.link.id}":
-        raise NetworkValueError(
-            f"{interface.name}: a VLAN has to be called {interface.link.parent}.{interface.link.id}"
-        )
     if interface.dhcp6:
         raise NetworkValueError(f"{interface.name}: FreeBSD has no DHCP for IPv6 of its own")
-    if interface.dhcp4 and interface.addresses_of(4):
-        raise NetworkValueError(f"{interface.name}: rc.conf has DHCP or fixed IPv4 addresses, not both")
     suffix = variable(interface.name)
-    first = ["DHCP"] if interface.dhcp4 else []
+    first = bond_words(interface, interface.link) if isinstance(interface.link, Bond) else []
+    first += ["DHCP"] if interface.dhcp4 else []
     four, six = interface.addresses_of(4), interface.addresses_of(6)
-    if four:
-        first = ["inet", *_written(four[0])]
+    if four and not interface.dhcp4:
+        first += ["inet", *_written(four[0])]
+        four = four[1:]
     first += ["mtu", str(interface.mtu)] if interface.mtu is not None else []
+    first += _own_words(before.get(f"ifconfig_{suffix}", ""))
     values = {f"ifconfig_{suffix}": " ".join([*first, *([] if interface.dhcp4 else ["up"])])}
     ipv6 = ["inet6", *_written(six[0])] if six else []
     if interface.accept_ra is not None:
         ipv6 = [*(ipv6 or ["inet6"]), "accept_rtadv" if interface.accept_ra else "-accept_rtadv"]
     if ipv6:
         values[f"ifconfig_{suffix}_ipv6"] = " ".join(ipv6)
-    aliases = [*(("inet", address) for address in four[1:]), *(("inet6", address) for address in six[1:])]
+    aliases = [*(("inet", address) for address in four), *(("inet6", address) for address in six[1:])]
     for number, (family, address) in enumerate(aliases):
         values[f"ifconfig_{suffix}_alias{number}"] = " ".join([family, *_written(address)])
     if interface.dns.servers:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guestagent_core.errors import CommandError
 
 from .backends import Claim, Evidence, FileChange, FileState, Plan, Snapshot, Step, Steps
-from .ifcfg_form import gateway_in_file, is_known, read_values, write_values
+from .ifcfg_files import read_alias, read_routes, without_rules, write_aliases, write_routes
+from .ifcfg_form import is_known, read_values, write_values
 from .model import Bond, Change, Interface, Route, merge
 from .reading import find_files, program, read_file, read_files
-from .route_lines import read_route_line, route_line
 from .shell_variables import ShellVariables, decoded
 
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ _MANAGER = "manager"
 """The fact that says who reads the files: ``network`` or ``NetworkManager``."""
 _FILE = re.compile(rf"{_FOLDER}/(ifcfg|route6?|rule6?)-([^/]+)")
 _LEFT_OVER = re.compile(r"(?:~|\.(?:bak|orig|old|save|swp|tmp|rpm(?:save|new|orig)))$")
-_NUMBERED = re.compile(r"^[ \t]*ADDRESS\d+=", re.MULTILINE)
 
 
 class Ifcfg:
@@ -107,10 +105,10 @@ class Ifcfg:
         for name in sorted(paths):
             try:
                 interface = read_values(name, values[name], tuple(sorted(masters.get(name, ()))))
-                aliases = self._aliases(files, paths[name])
+                aliases = (read_alias(path, files[path]) for path in self._aliases(files, name, paths[name]))
                 interface = replace(
                     interface,
-                    addresses=(*interface.addresses, *(each for alias in aliases for each in alias.addresses)),
+                    addresses=(*interface.addresses, *(each for alias in aliases for each in alias)),
                     routes=(*interface.routes, *self._routes(files, name, interface)),
                 )
             except ValueError as error:
@@ -118,19 +116,16 @@ class Ifcfg:
             found.append(interface)
         return tuple(found)
 
-    def _aliases(self, files: Files, path: str) -> list[Interface]:
-        aliases = [alias for alias in sorted(files) if alias.startswith(f"{path}:")]
-        return [
-            read_values(alias.rpartition("-")[2].partition(":")[0], _alias_values(alias, files[alias]), ())
-            for alias in aliases
-        ]
+    def _aliases(self, files: Files, name: str, path: str) -> list[str]:
+        """Returns the files of an interface's aliases, which are named after it or after its main file."""
+        return sorted(each for each in files if each.startswith((f"{path}:", f"{_FOLDER}/ifcfg-{name}:")))
 
     def _routes(self, files: Files, name: str, interface: Interface) -> list[Route]:
         known = {(route.destination, route.metric) for route in interface.routes}
         found = []
         for version, path in ((4, f"{_FOLDER}/route-{name}"), (6, f"{_FOLDER}/route6-{name}")):
             if path in files:
-                found += _read_routes(path, decoded(path, files[path]), name, version)
+                found += read_routes(decoded(path, files[path]), name, version)
         return [route for route in found if (route.destination, route.metric) not in known]
 
     def render(self, change: Change, snapshot: Snapshot) -> tuple[FileChange, ...]:
@@ -148,16 +143,18 @@ class Ifcfg:
         for interface in change.interfaces:
             old = current.get(interface.name)
             merged = merge(old, interface)
-            if old == merged and not any(alias.startswith(f"{paths[old.name]}:") for alias in snapshot.files):
+            if old == merged and not self._aliases(snapshot.files, old.name, paths[old.name]):
                 continue
             path = paths.get(interface.name, f"{_FOLDER}/ifcfg-{interface.name}")
             wanted |= dict.fromkeys(self._others(snapshot.files, interface.name, path))
             before = decoded(path, snapshot.files[path]) if path in snapshot.files else f"{_HEADER}\n"
             wanted[path] = _written(merged, masters.get(interface.name), before, by_manager=by_manager)
             for version, routes in ((4, f"{_FOLDER}/route-{merged.name}"), (6, f"{_FOLDER}/route6-{merged.name}")):
-                text = _write_routes(merged, version)
+                text = write_routes(merged, version, by_manager=by_manager)
                 if text or routes in wanted:
                     wanted[routes] = text or None
+            for alias, text in write_aliases(merged, by_manager=by_manager).items():
+                wanted[f"{_FOLDER}/ifcfg-{alias}"] = text
             wanted |= self._rules(snapshot.files, old, merged)
         for name in change.removed:
             path = paths.get(name, f"{_FOLDER}/ifcfg-{name}")
@@ -173,10 +170,11 @@ class Ifcfg:
         """Returns the files of aliases and routes that belong to an interface."""
         kinds = ("route", "route6", "rule", "rule6") if rules else ("route", "route6")
         named = {f"{_FOLDER}/{kind}-{name}" for kind in kinds}
+        aliases = self._aliases(files, name, path)
         return [
             each
             for each in sorted(files)
-            if each in named or each.startswith((f"{path}:", *(f"{one}:" for one in sorted(named))))
+            if each in named or each in aliases or each.startswith(tuple(f"{one}:" for one in sorted(named)))
         ]
 
     def _rules(self, files: Files, old: Interface | None, new: Interface) -> dict[str, str | None]:
@@ -186,9 +184,7 @@ class Ifcfg:
         found: dict[str, str | None] = {}
         for path in (f"{_FOLDER}/rule-{new.name}", f"{_FOLDER}/rule6-{new.name}"):
             if path in files and lost:
-                lines = decoded(path, files[path]).splitlines(keepends=True)
-                kept = [line for line in lines if not {word.partition("/")[0] for word in line.split()} & lost]
-                found[path] = "".join(kept) if any(line.strip() and line[0] != "#" for line in kept) else None
+                found[path] = without_rules(decoded(path, files[path]), lost)
         return found
 
     def validate(self, change: Change, staged: Files, folder: str) -> tuple[Step, ...]:
@@ -259,43 +255,3 @@ def _written(interface: Interface, master: str | None, before: str, *, by_manage
         head, separator, rest = text.partition(f"{_HEADER}\n")
         text = f"{head}{separator}{label}{rest}" if separator else f"{label}{text}"
     return text
-
-
-def _write_routes(interface: Interface, version: int) -> str:
-    """Returns the file of routes; in the numbered form, which the scripts read since ever, where that is enough."""
-    routes = [route for route in interface.routes_of(version) if route is not gateway_in_file(interface, version)]
-    simple = all(
-        route.gateway is not None and route.metric is None and route.mtu is None and not route.on_link
-        for route in routes
-    )
-    if version == 6 or not simple:
-        return "".join(f"{route_line(route, interface.name)}\n" for route in routes)
-    lines = []
-    for index, route in enumerate(routes):
-        lines.append(f"ADDRESS{index}={route.destination.network_address}\n")
-        lines.append(f"NETMASK{index}={route.destination.netmask}\n")
-        lines.append(f"GATEWAY{index}={route.gateway}\n")
-    return "".join(lines)
-
-
-def _read_routes(path: str, text: str, name: str, version: int) -> list[Route]:
-    if _NUMBERED.search(text):
-        values = ShellVariables(text).values()
-        found = []
-        for key in values:
-            if key.startswith("ADDRESS") and key[7:].isdigit():
-                number = key[7:]
-                destination = ip_network(f"{values[key]}/{values.get(f'NETMASK{number}', '32')}", strict=False)
-                gateway, metric = values.get(f"GATEWAY{number}"), values.get(f"METRIC{number}")
-                found.append(
-                    Route(destination, ip_address(gateway) if gateway else None, int(metric) if metric else None)
-                )
-        return found
-    lines = [line.partition("#")[0].strip() for line in text.splitlines()]
-    routes = [read_route_line(line, name, version) for line in lines if line]
-    return [route for route in routes if route is not None]
-
-
-def _alias_values(path: str, state: FileState) -> dict[str, str]:
-    values = ShellVariables(decoded(path, state)).values()
-    return {key: value for key, value in values.items() if key.startswith(("IPADDR", "NETMASK", "PREFIX"))}

@@ -15,13 +15,13 @@ from .shell_variables import plain
 if TYPE_CHECKING:
     from .model import IPInterface, IPNetwork
 
-__all__ = ("gateway_in_file", "is_known", "read_values", "write_values")
+__all__ = ("gateway_in_file", "has_alias_files", "is_known", "read_values", "write_values")
 
 _KNOWN = re.compile(
     r"(?:DEVICE|BOOTPROTO|ONBOOT|HWADDR|VLAN|VLAN_ID|PHYSDEV|MASTER|SLAVE|TYPE|BONDING_MASTER|BONDING_OPTS|MTU|DOMAIN"
     r"|(?:IPADDR|NETMASK|PREFIX|GATEWAY|BROADCAST|NETWORK)\d*|DEFROUTE|METRIC|DNS\d+"
     r"|IPV6INIT|IPV6ADDR\d*|IPV6ADDR_SECONDARIES|IPV6_DEFAULTGW|IPV6_DEFROUTE|IPV6_AUTOCONF|IPV6_ROUTER|DHCPV6C"
-    r"|IPV6_PRIVACY|NM_CONTROLLED)"
+    r"|IPV6_DOMAIN|IPV6_PRIVACY|NM_CONTROLLED)"
 )
 _YES = ("yes", "true", "1", "on", "y", "t")
 _EVERYWHERE: dict[int, IPNetwork] = {4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("::/0")}
@@ -55,13 +55,14 @@ def read_values(name: str, values: Mapping[str, str], members: tuple[str, ...]) 
         if "IPV6_AUTOCONF" in values:
             accept_ra = values["IPV6_AUTOCONF"].lower() in _YES
     servers = [values[key] for key in sorted(values, key=_number) if re.fullmatch(r"DNS\d+", key) and values[key]]
+    search = f"{values.get('DOMAIN', '')} {values.get('IPV6_DOMAIN', '')}"
     mtu = values.get("MTU")
     return Interface(
         name,
         values.get("HWADDR") or None,
         addresses=tuple(addresses),
         routes=tuple(routes),
-        dns=Dns(tuple(ip_address(server) for server in servers), tuple(values.get("DOMAIN", "").split())),
+        dns=Dns(tuple(ip_address(server) for server in servers), tuple(search.split())),
         mtu=int(mtu) if mtu else None,
         dhcp4=protocol in ("dhcp", "bootp"),
         dhcp6=values.get("DHCPV6C", "no").lower() in _YES,
@@ -111,23 +112,25 @@ def write_values(interface: Interface, master: str | None, *, by_manager: bool) 
     if interface.mac is not None and interface.link is None:
         values["HWADDR"] = interface.mac
     values |= _link_values(interface, master)
-    if interface.dhcp4 and interface.addresses_of(4):
-        raise NetworkValueError(f"{interface.name}: ifcfg files have DHCP or fixed IPv4 addresses, not both")
-    for index, address in enumerate(interface.addresses_of(4)):
+    if by_manager:
+        _check_place(interface)
+    addresses = () if has_alias_files(interface, by_manager=by_manager) else interface.addresses_of(4)
+    for index, address in enumerate(addresses):
         suffix = str(index) if index else ""
         values[f"IPADDR{suffix}"] = str(address.ip)
         values[f"NETMASK{suffix}"] = str(address.netmask)
-    gateway = gateway_in_file(interface, 4)
+    gateway = gateway_in_file(interface, 4, by_manager=by_manager)
     if gateway is not None:
         values["DEFROUTE"] = "yes"
         values["GATEWAY"] = str(gateway.gateway)
         if gateway.metric is not None:
             values["METRIC"] = str(gateway.metric)
-    values |= _values6(interface)
+    values |= _values6(interface, by_manager=by_manager)
     for index, server in enumerate(interface.dns.servers, start=1):
         values[f"DNS{index}"] = str(server)
     if interface.dns.search:
-        values["DOMAIN"] = " ".join(interface.dns.search)
+        only6 = by_manager and not _has4(interface)  # NetworkManager reads nothing of a version that is not used
+        values["IPV6_DOMAIN" if only6 else "DOMAIN"] = " ".join(interface.dns.search)
     if interface.mtu is not None:
         values["MTU"] = str(interface.mtu)
     values["ONBOOT"] = "yes"
@@ -136,19 +139,57 @@ def write_values(interface: Interface, master: str | None, *, by_manager: bool) 
     return {name: plain(value) for name, value in values.items()}
 
 
-def gateway_in_file(interface: Interface, version: int) -> Route | None:
-    """Returns the default route that has variables of its own; all others go to the file of routes."""
+def has_alias_files(interface: Interface, *, by_manager: bool) -> bool:
+    """Returns whether the IPv4 addresses have files of their own: the network scripts take no others beside DHCP."""
+    return interface.dhcp4 and not by_manager
+
+
+def gateway_in_file(interface: Interface, version: int, *, by_manager: bool) -> Route | None:
+    """Returns the default route that has variables of its own; all others go to the file of routes.
+
+    The variables count beside fixed addresses alone; to the network scripts an IPv4 gateway does only in the network of
+    the first one, and NetworkManager knows no metric of it.
+    """
+    addresses = interface.addresses_of(version)
+    if not addresses or (version == 4 and interface.dhcp4):
+        return None
     for route in interface.routes_of(version):
-        plain_enough = route.gateway is not None and route.mtu is None and not route.on_link
-        if route.is_default and plain_enough and (version == 4 or route.metric is None):
+        if not route.is_default or route.gateway is None or route.mtu is not None or route.on_link:
+            continue
+        if route.metric is not None and (version == 6 or by_manager):
+            continue
+        if version == 6 or by_manager or route.gateway in addresses[0].network:
             return route
     return None
 
 
-def _values6(interface: Interface) -> dict[str, str]:
+def _has4(interface: Interface) -> bool:
+    return interface.dhcp4 or bool(interface.addresses_of(4))
+
+
+def _has6(interface: Interface) -> bool:
+    return bool(
+        interface.addresses_of(6) or interface.routes_of(6) or interface.dhcp6 or interface.accept_ra is not None
+    )
+
+
+def _check_place(interface: Interface) -> None:
+    """Makes sure that NetworkManager reads all of it: of an IP version without addresses it reads nothing.
+
+    :raises NetworkValueError: there would be something that it leaves out.
+    """
+    for version, used in ((4, _has4(interface)), (6, _has6(interface))):
+        servers, routes = interface.dns.of(version), interface.routes_of(version)
+        if not used and (servers or routes):
+            what = f"IPv{version} name servers" if servers else f"a route to {routes[0].destination}"
+            raise NetworkValueError(f"{interface.name}: NetworkManager has no place for {what} without IPv{version}")
+    if interface.dns.search and not _has4(interface) and not _has6(interface):
+        raise NetworkValueError(f"{interface.name}: NetworkManager has no place for search domains without addresses")
+
+
+def _values6(interface: Interface, *, by_manager: bool) -> dict[str, str]:
     addresses = interface.addresses_of(6)
-    used = bool(addresses or interface.routes_of(6) or interface.dhcp6 or interface.accept_ra is not None)
-    values = {"IPV6INIT": "yes"} if used else {}
+    values = {"IPV6INIT": "yes"} if _has6(interface) else {}
     if interface.accept_ra is not None:
         values["IPV6_AUTOCONF"] = "yes" if interface.accept_ra else "no"
     if interface.dhcp6:
@@ -157,7 +198,7 @@ def _values6(interface: Interface) -> dict[str, str]:
         values["IPV6ADDR"] = str(addresses[0])
         if len(addresses) > 1:
             values["IPV6ADDR_SECONDARIES"] = " ".join(str(address) for address in addresses[1:])
-    gateway = gateway_in_file(interface, 6)
+    gateway = gateway_in_file(interface, 6, by_manager=by_manager)
     if gateway is not None and gateway.gateway is not None:
         scope = f"%{interface.name}" if gateway.gateway.is_link_local else ""
         values["IPV6_DEFAULTGW"] = f"{gateway.gateway}{scope}"

@@ -1,4 +1,4 @@
-"""The commands of ``/etc/network/interfaces`` that set addresses, routes and MTUs: recognised, and written."""
+"""Commands of ``/etc/network/interfaces`` that set addresses, routes, MTUs and the like: recognised, and written."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from .model import Route
 if TYPE_CHECKING:
     from .model import IPInterface
 
-__all__ = ("Said", "read_command", "route_commands", "route_words")
+__all__ = ("Said", "read_command", "route_commands", "route_words", "router_command")
 
 _END = re.compile(r"\s*(?:[12]?>\s*/dev/null|2>&1|\|\|\s*(?:true|:))\s*\Z")
+_ACCEPT_RA = "/proc/sys/net/ipv6/conf/{}/accept_ra"
 _DIGITS = re.compile(r"\d+\Z")
 
 
@@ -23,6 +24,7 @@ class Said(NamedTuple):
     route: Route | None = None
     address: IPInterface | None = None
     mtu: int | None = None
+    accept_ra: bool | None = None
 
 
 def route_words(route: Route) -> list[str]:
@@ -49,6 +51,11 @@ def route_commands(route: Route, interface: str) -> tuple[str, str]:
     return made, gone
 
 
+def router_command(interface: str, *, accept: bool) -> str:
+    """Returns the command by which ``interface`` listens to router advertisements, or does not."""
+    return f"echo {int(accept)} > {_ACCEPT_RA.format(interface)}"
+
+
 def read_command(command: str, interface: str) -> Said | None:
     """Returns what ``command`` says about ``interface``; None if it is about something else, or does more."""
     while _END.search(command):
@@ -62,6 +69,8 @@ def read_command(command: str, interface: str) -> Said | None:
             return _net_tools(words, interface)
         if program == "ip":
             return _iproute(words, interface)
+        if program == "echo" and words[1:] == [">", _ACCEPT_RA.format(interface)]:
+            return Said(accept_ra=int(words[0]) != 0)
     except (ValueError, IndexError, KeyError):
         pass
     return None

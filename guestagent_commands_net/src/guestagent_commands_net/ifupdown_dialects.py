@@ -25,7 +25,7 @@ class Dialect:
     dns_in_each: bool = True
     """Whether each stanza hands its own name servers on, and undoes what the one before it has said."""
     router: Literal["option", "executor", "none"] = "option"
-    """How router advertisements are asked for; what cannot be said is refused."""
+    """How router advertisements are asked for; what cannot be said so is a command: ``none`` has nothing else."""
     dhcp6: bool = True
     """Whether there is DHCPv6."""
     members: str = "bond-slaves"

@@ -11,7 +11,7 @@ from guestagent_core.errors import CommandError
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-__all__ = ("Block", "InterfacesFile", "Option", "Starters", "Taken", "base_name", "included")
+__all__ = ("COMMENT", "Block", "InterfacesFile", "Option", "Starters", "Taken", "base_name", "included")
 
 _KEYWORDS = re.compile(
     r"(auto|allow-\S+|iface|mapping|source|source-directory|source-dir|rename|template|no-auto-down|no-scripts)\Z"
@@ -22,10 +22,15 @@ _LABEL = re.compile(r"\s*#\s*Label\b")
 Starters: TypeAlias = Literal["all", "own", "none"]
 
 
+COMMENT = "#"
+"""The key of a comment between options."""
+
+
 class Option(NamedTuple):
     """One line below a keyword's line, with what it is continued by."""
 
     key: str
+    """Its first word; :data:`COMMENT` of a comment."""
     value: str
     """Its words with one blank between them."""
     lines: str
@@ -45,7 +50,7 @@ class Block:
         self.words = words
         self.lines = lines
         self.options: list[Option] = []
-        """What the other lines say, comments left out."""
+        """What the other lines say, comments among them included."""
         self.keyword = words[0] if words else ""
         """The first word, empty for comments and blank lines."""
         stanza = self.keyword == "iface"
@@ -97,7 +102,10 @@ class InterfacesFile:
             between: list[list[str]] = []
             while self.blocks[-1] is not owner:
                 between.append(self.blocks.pop().lines)
-            owner.lines += [line for each in reversed(between) for line in each] + lines
+            between.reverse()
+            owner.lines += [line for each in between for line in each] + lines
+            comments = ["".join(each) for each in between if "".join(each).strip()]
+            owner.options += [Option(COMMENT, "", comment) for comment in comments]
             owner.options.append(Option(words[0], " ".join(words[1:]), "".join(lines)))
 
     def text(self) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from .bonds import MODES, kernel_option
 from .checks import NetworkValueError
-from .ifupdown_commands import read_command, route_commands
+from .ifupdown_commands import read_command, route_commands, router_command
 from .ifupdown_dialects import DEBIAN, Dialect
 from .model import Bond, Dns, Interface, Route, Vlan
 
@@ -75,6 +75,7 @@ def read_stanzas(name: str, stanzas: Sequence[Block], dialect: Dialect = DEBIAN)
                 routes += [said.route] if said.route else []
                 addresses += [said.address] if said.address else []
                 mtu = said.mtu or mtu
+                accept_ra = accept_ra if said.accept_ra is None else said.accept_ra
             elif option.key in ("dns-nameservers", "dns-nameserver"):
                 servers += [ip_address(word) for word in option.value.split()]
             elif option.key == "dns-search":
@@ -211,14 +212,19 @@ def _automatic(
     router: list[str] = []
     accept_ra = interface.accept_ra if version == 6 else None
     if accept_ra is not None:
-        if dialect.router == "none" or (dialect.router == "executor" and not accept_ra):
-            raise NetworkValueError(f"{interface.name}: there is no way here to listen to routers, or not to")
-        router.append(f"accept_ra {int(accept_ra)}" if dialect.router == "option" else f"use {_ROUTER}")
+        if dialect.router == "option":
+            router.append(f"accept_ra {int(accept_ra)}")
+        elif dialect.router == "executor" and accept_ra:
+            router.append(f"use {_ROUTER}")
+        else:
+            router.append(f"pre-up {router_command(interface.name, accept=accept_ra)}")
     if interface.dhcp(version):
         if version == 6 and not dialect.dhcp6:
-            raise NetworkValueError(f"{interface.name}: there is no DHCPv6 here")
+            raise NetworkValueError(f"{interface.name}: this program has no DHCPv6")
         return [(f"{family} dhcp\n", _lines(router))], []
     if router and not interface.addresses_of(version):
+        if router[0].startswith("pre-up "):
+            return [(f"{family} manual\n", _lines(router))], []
         return [(f"{family} auto\n", _lines([] if accept_ra else router))], []
     return [], [*router, "autoconf 1"] if router and accept_ra and dialect.router == "option" else router
 

@@ -96,15 +96,7 @@ class Netifrc:
             snapshot.facts.get(_STYLE) == "legacy" and not any(name.startswith("config_") for name in file.values())
         )
         current = {interface.name: interface for interface in self.read(snapshot.files, snapshot.nics)}
-        for interface in change.interfaces:
-            old = current.get(interface.name)
-            merged = merge(old, interface)
-            if old == merged:
-                continue
-            written = write_interface(merged, arrays=arrays)
-            if isinstance(merged.link, Vlan):
-                _add_vlan(file, merged.name, merged.link)
-            _put(file, merged, written)
+        # First, for a VLAN of the same number may have another name from now on.
         for name in change.removed:
             if name not in current:
                 continue
@@ -113,12 +105,24 @@ class Netifrc:
             link = current[name].link
             if isinstance(link, Vlan):
                 _remove_vlan(file, link)
+        for interface in change.interfaces:
+            old = current.get(interface.name)
+            merged = merge(old, interface)
+            if old == merged:
+                continue
+            if old is not None and isinstance(old.link, Vlan) and old.link != merged.link:
+                _remove_vlan(file, old.link)
+            written = write_interface(merged, arrays=arrays)
+            if isinstance(merged.link, Vlan):
+                _add_vlan(file, merged.name, merged.link)
+            _put(file, merged, written)
         text = file.text()
         return (FileChange(_FILE, text.encode()),) if text != before else ()
 
     def validate(self, change: Change, staged: Files, folder: str) -> tuple[Step, ...]:
-        """Returns a shell that reads the file, as the services do, without running anything."""
-        return (Step(("sh", "-n", f"{folder}{_FILE}"), None, timeout=10),) if "=(" not in _text(staged) else ()
+        """Returns a shell that reads the file, as the services do, without running anything; arrays need bash."""
+        shell = "bash" if "=(" in _text(staged) else "sh"
+        return (Step((shell, "-n", f"{folder}{_FILE}"), None, timeout=10),)
 
     def plan(self, change: Change, snapshot: Snapshot, changes: Sequence[FileChange]) -> Plan:
         """Returns what stops and starts the services of the change's interfaces, and of no other."""

@@ -21,9 +21,14 @@ __all__ = ("names_of", "read_interface", "variable", "vlans_of", "write_interfac
 
 _KEYS = ("config", "routes", "dns_servers", "dns_search", "dns_domain", "mtu")
 _BOND_KEYS = ("slaves", "mode")
-_BOND_OPTION = re.compile(r"(miimon|lacp_rate|downdelay|updelay|xmit_hash_policy|primary|arp_interval|ad_select"
-                          r"|fail_over_mac|min_links|num_grat_arp|num_unsol_na|primary_reselect|all_slaves_active"
-                          r"|packets_per_slave|resend_igmp|arp_validate|arp_all_targets|arp_ip_target)_")  # fmt: skip
+_BOND_OPTIONS = frozenset((
+    "ad_actor_sys_prio", "ad_actor_system", "ad_select", "ad_user_port_key", "all_slaves_active", "arp_all_targets",
+    "arp_interval", "arp_ip_target", "arp_missed_max", "arp_validate", "downdelay", "fail_over_mac", "lacp_active",
+    "lacp_rate", "lp_interval", "miimon", "min_links", "num_grat_arp", "num_unsol_na", "packets_per_slave",
+    "peer_notif_delay", "primary", "primary_reselect", "resend_igmp", "tlb_dynamic_lb", "updelay", "use_carrier",
+    "xmit_hash_policy",
+))  # fmt: skip
+"""The files in which the kernel has the settings of a bond: netifrc writes to each one that has a variable."""
 
 
 def variable(interface: str) -> str:
@@ -35,7 +40,13 @@ def names_of(interface: str, values: Mapping[str, str]) -> set[str]:
     """Returns the variables of ``interface`` that :func:`write_interface` writes."""
     suffix = variable(interface)
     found = {f"{key}_{suffix}" for key in (*_KEYS, *_BOND_KEYS)}
-    return found | {name for name in values if (m := _BOND_OPTION.match(name)) and name[m.end() :] == suffix}
+    return found | {name for name in values if _bond_option(name, suffix)}
+
+
+def _bond_option(name: str, suffix: str) -> str:
+    """Returns the setting of a bond that the variable ``name`` is; nothing if it is another one's or none."""
+    option = name.removesuffix(f"_{suffix}")
+    return option if option != name and option in _BOND_OPTIONS else ""
 
 
 def vlans_of(values: Mapping[str, str]) -> dict[str, Vlan]:
@@ -106,9 +117,7 @@ def _read_route(line: str, name: str) -> Route | None:
 def _read_link(name: str, suffix: str, values: Mapping[str, str]) -> Vlan | Bond | None:
     if values.get(f"slaves_{suffix}"):
         options = {
-            name[: m.end() - 1]: text
-            for name, text in values.items()
-            if (m := _BOND_OPTION.match(name)) and name[m.end() :] == suffix
+            option: ",".join(text.split()) for name, text in values.items() if (option := _bond_option(name, suffix))
         }
         mode = values.get(f"mode_{suffix}", MODES[0])
         members = tuple(values[f"slaves_{suffix}"].split())
@@ -143,9 +152,10 @@ def write_interface(interface: Interface, *, arrays: bool) -> dict[str, str]:
         values[f"slaves_{suffix}"] = double_quoted(" ".join(interface.link.members))
         values[f"mode_{suffix}"] = double_quoted(interface.link.mode)
         for key, value in interface.link.options:
-            if _BOND_OPTION.match(f"{key}_") is None:
-                raise NetworkValueError(f"{interface.name}: netifrc's form of {key!r} is not known here")
-            values[f"{key}_{suffix}"] = double_quoted(value)
+            if key not in _BOND_OPTIONS:
+                raise NetworkValueError(f"{interface.name}: netifrc has no setting of bonds for {key!r}")
+            # Of several targets it hands one after the other to the kernel, which takes no list.
+            values[f"{key}_{suffix}"] = double_quoted(value.replace(",", " ") if key == "arp_ip_target" else value)
     return values
 
 

@@ -125,7 +125,10 @@ def write_definition(interface: Interface) -> dict[str, Any]:
         definition.update(id=interface.link.id, link=interface.link.parent)
     elif isinstance(interface.link, Bond):
         definition["interfaces"] = list(interface.link.members)
-        definition["parameters"] = netplan_parameters(interface.link.mode, interface.link.options)
+        try:
+            definition["parameters"] = netplan_parameters(interface.link.mode, interface.link.options)
+        except NetworkValueError as error:
+            raise NetworkValueError(f"{interface.name}: {error}") from None
     if interface.link is not None and interface.mac is not None:
         definition["macaddress"] = interface.mac
     if interface.addresses:

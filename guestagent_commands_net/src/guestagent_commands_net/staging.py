@@ -1,4 +1,9 @@
-"""Files that change together: staged beside their places, swapped in by renaming, and put back."""
+"""Files that change together: staged beside their places, swapped in by renaming, and put back.
+
+What a file was stays beside it under a hidden name until the change has ended, and is put back by renaming too: with
+its SELinux label and all else that a file has, and also on a disk that is full meanwhile. Where there is no such thing,
+the content is written anew: the record has it.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +20,9 @@ from .record import FileEntry
 __all__ = ("discard", "entry_for", "restore", "stage", "swap", "swapped")
 
 _MANY = 8  # files; more of them are flushed to the disk together, with all else: each alone costs as much
-_SUFFIX = ".guestagent-new"  # no tool takes a hidden file of this name for a configuration
+# No tool takes a hidden file of these names for a configuration.
+_NEW = ".guestagent-new"
+_OLD = ".guestagent-old"
 
 
 def entry_for(path: str, place: Path, after: bytes | None, mode: int) -> FileEntry:
@@ -43,6 +50,8 @@ def stage(entries: Iterable[FileEntry]) -> None:
 
     :raises OSError: there is no room, or the file system is read-only.
     """
+    entries = list(entries)
+    discard(entries)  # what a change before this one may have left would be taken for the old files
     written = [entry for entry in entries if entry.after is not None]
     many = len(written) > _MANY
     for entry in written:
@@ -52,7 +61,7 @@ def stage(entries: Iterable[FileEntry]) -> None:
 
 
 def swap(entries: Iterable[FileEntry]) -> None:
-    """Puts what was staged into place.
+    """Puts what was staged into place, and keeps what was there until :func:`discard`.
 
     :raises OSError: it was not staged, or the file system refuses.
     """
@@ -60,9 +69,11 @@ def swap(entries: Iterable[FileEntry]) -> None:
     for entry in entries:
         if entry.after is None:
             with suppress(FileNotFoundError):
-                os.unlink(entry.place)
+                os.rename(entry.place, _beside(entry, _OLD))
         else:
-            os.rename(_beside(entry), entry.place)
+            with suppress(OSError):  # there is no old one, or the file system knows no links
+                os.link(entry.place, _beside(entry, _OLD))
+            os.rename(_beside(entry, _NEW), entry.place)
         folders.add(os.path.dirname(entry.place))
     _sync(folders)
 
@@ -89,9 +100,11 @@ def restore(entries: Iterable[FileEntry]) -> None:
                 continue
             if entry.before is None:
                 os.unlink(entry.place)
+            elif _content(_beside(entry, _OLD)) == entry.before:
+                os.rename(_beside(entry, _OLD), entry.place)
             else:
                 _write_beside(entry, entry.before, entry.mode_before)
-                os.rename(_beside(entry), entry.place)
+                os.rename(_beside(entry, _NEW), entry.place)
             folders.add(os.path.dirname(entry.place))
         except OSError as error:
             problems.append(error)
@@ -102,19 +115,20 @@ def restore(entries: Iterable[FileEntry]) -> None:
 
 
 def discard(entries: Iterable[FileEntry]) -> None:
-    """Takes away what was staged and not swapped in."""
+    """Takes away what was staged and not swapped in, and what was kept of the old files."""
     for entry in entries:
-        with suppress(OSError):  # it was not staged, or stays: it is hidden, and the next one replaces it
-            os.unlink(_beside(entry))
+        for suffix in (_NEW, _OLD):
+            with suppress(OSError):  # it is not there, or stays: it is hidden, and the next change takes it away
+                os.unlink(_beside(entry, suffix))
 
 
-def _beside(entry: FileEntry) -> str:
+def _beside(entry: FileEntry, suffix: str) -> str:
     folder, name = os.path.split(entry.place)
-    return os.path.join(folder, f".{name}{_SUFFIX}")
+    return os.path.join(folder, f".{name}{suffix}")
 
 
 def _write_beside(entry: FileEntry, content: bytes, mode: int, *, flush: bool = True) -> None:
-    path = _beside(entry)
+    path = _beside(entry, _NEW)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with suppress(FileNotFoundError):
         os.unlink(path)

@@ -86,6 +86,7 @@ class Transaction:
             outcome = self.roll_back(self._explained(str(error) or repr(error)))
         else:
             self._enter(COMMITTED, durable=True)
+            staging.discard(self.record.files)
             outcome = self._end(COMMITTED)
         # Not in a `finally`: when even the way back fails, the dead-man switch is to try it again.
         disarm()

@@ -198,9 +198,10 @@ def _accept_ra(files: Files, name: str) -> bool | None:
 
 
 def _with_accept_ra(text: str, interface: Interface) -> str:
-    if interface.accept_ra is None:
-        return text
     kept = re.sub(_accept_ra_line(interface.name), "", text)
+    if interface.accept_ra is None:
+        return kept
+    kept += "\n" if kept and not kept.endswith("\n") else ""
     return f"{kept}net.ipv6.conf.{interface.name}.accept_ra = {2 if interface.accept_ra else 0}\n"
 
 

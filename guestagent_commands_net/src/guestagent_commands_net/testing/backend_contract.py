@@ -48,6 +48,9 @@ class NetworkBackendContract(Contract):
     own, also for ``eth0``. The contract's interfaces are ``eth0``, ``bond7``, ``eth0.77`` and ``storage``."""
     kept: ClassVar[tuple[str, ...]] = ()
     """Lines, or parts of some, of :attr:`files` that have to be there after any change of ``eth0``."""
+    stale: ClassVar[Mapping[str, str]] = {}
+    """Further files by their path that belong to ``eth0`` and are about addresses that it loses, such as those of
+    aliases and routes: all of them go with any change of its addresses."""
     unsupported: ClassVar[frozenset[str]] = frozenset()
     """Features of :func:`~guestagent_commands_net.testing.examples` that the format cannot express. Asking for one has
     to be an error, not a configuration that lacks it."""
@@ -81,14 +84,15 @@ class NetworkBackendContract(Contract):
         """``read`` gives back what ``render`` was given, and rendering it again changes nothing.
 
         What the format cannot express belongs in ``unsupported``, and ``render`` refuses it with an
-        ``InvalidArgumentError``. If the format has one way to say what the model has several for, say so in
-        ``as_read``.
+        ``InvalidArgumentError`` that names the interface. If the format has one way to say what the model has several
+        for, say so in ``as_read``.
         """
         snapshot = Snapshot(facts=self.facts, nics=_NICS) if empty else before
         change = Change(self._with_members(example.interface), whole=False)
         if example.features & self.unsupported:
-            with pytest.raises(InvalidArgumentError):
+            with pytest.raises(InvalidArgumentError) as caught:
                 backend.render(change, snapshot)
+            assert example.interface.name in str(caught.value), f"it does not say whose it is: {caught.value}"
             return
         old = {interface.name: interface for interface in backend.read(snapshot.files, _NICS)}
         after = apply_changes(snapshot.files, backend.render(change, snapshot))
@@ -107,6 +111,68 @@ class NetworkBackendContract(Contract):
             pytest.skip("this format cannot express it")
         change = Change(self._with_members(example.interface), whole=False)
         self._others_stay(backend, before, change)
+
+    @pytest.mark.parametrize("second", examples(), ids=str)
+    def test_one_change_after_another_leaves_nothing_behind(
+        self, backend: NetworkBackend, before: Snapshot, second: Example
+    ) -> None:
+        """Whatever an interface was like, it is only what it was asked to be last, and asking again changes nothing.
+
+        Take out what ``read`` finds of an interface before you put in what it is to be; of one that is removed also
+        what it was made of, such as a VLAN's number or a bond's members.
+        """
+        if second.features & self.unsupported:
+            pytest.skip("this format cannot express it")
+        first = self._one_before(second)
+        members = self._with_members(first.interface)
+        files = apply_changes(before.files, backend.render(Change(members, whole=False), before))
+        wanted = self._with_members(second.interface)
+        names = {interface.name for interface in wanted}
+        removed = tuple(interface.name for interface in members if interface.name not in names)
+        change = Change(wanted, whole=False, removed=removed)
+        old = {interface.name: interface for interface in backend.read(files, _NICS)}
+        after = self._others_stay(backend, replace(before, files=files), change, own_kept="eth0" not in removed)
+        found = {interface.name: interface for interface in backend.read(after, _NICS)}
+        for interface in wanted:
+            assert found.get(interface.name) == self.as_read(merge(old.get(interface.name), interface))
+        left = sorted(found.keys() & set(removed))
+        assert not left, f"still there: {', '.join(left)}"
+        assert backend.render(change, replace(before, files=after)) == (), "doing it again changes something"
+
+    @pytest.mark.parametrize("example", [each for each in examples() if each.interface.name == "eth0"], ids=str)
+    def test_files_of_others_are_not_touched(self, backend: NetworkBackend, before: Snapshot, example: Example) -> None:
+        """A file that is about other interfaces alone is not among those that a change returns, nor is one as it is.
+
+        Compare with the snapshot what you have rendered, and return what differs.
+        """
+        if example.features & self.unsupported:
+            pytest.skip("this format cannot express it")
+        change = Change(self._with_members(example.interface), whole=False)
+        changes = backend.render(change, before)
+        touched = {each.path for each in changes} & self._files_of_others(backend, before, change)
+        assert not touched, f"of other interfaces: {', '.join(sorted(touched))}"
+        same = [
+            each.path
+            for each in changes
+            if each.path in before.files and each.content == before.files[each.path].content
+        ]
+        assert not same, f"nothing is new in {', '.join(same)}"
+
+    def test_stale_files_go(self, backend: NetworkBackend, before: Snapshot) -> None:
+        """With a change of addresses, and with the interface, go the files of its aliases and routes, and no others.
+
+        Return a ``FileChange`` without content for each of them that the snapshot has.
+        """
+        if not self.stale:
+            pytest.skip("this format has no such files")
+        stale = {path: FileState(text.encode()) for path, text in self.stale.items()}
+        snapshot = replace(before, files={**before.files, **stale})
+        example = next(each for each in examples() if each.features == {"address"})
+        for change in (Change((example.interface,), whole=False), Change(whole=False, removed=("eth0",))):
+            after = apply_changes(snapshot.files, backend.render(change, snapshot))
+            assert not after.keys() & stale.keys(), f"left: {', '.join(sorted(after.keys() & stale.keys()))}"
+            others = self._files_of_others(backend, before, change)
+            assert {path: after.get(path) for path in others} == {path: before.files[path] for path in others}
 
     def test_a_removed_interface_is_gone_and_no_other(self, backend: NetworkBackend, before: Snapshot) -> None:
         """An interface that is removed is read no more, and removing it again changes nothing."""
@@ -204,6 +270,28 @@ class NetworkBackendContract(Contract):
         assert {path: state.content for path, state in found.files.items()} == {
             path: state.content for path, state in before.files.items()
         }
+
+    def _one_before(self, second: Example) -> Example:
+        """Another example that the format can express: the one before it, and for the first one the last."""
+        expressible = [each for each in examples() if not each.features & self.unsupported]
+        return expressible[expressible.index(second) - 1]
+
+    def _files_of_others(self, backend: NetworkBackend, before: Snapshot, change: Change) -> set[str]:
+        """The files without which other interfaces are different, and those of the change are the same."""
+
+        def read(files: Mapping[str, FileState]) -> tuple[list[Interface], list[Interface]]:
+            found = backend.read(files, _NICS)
+            ours = [interface for interface in found if interface.name in change.names]
+            return ours, [interface for interface in found if interface.name not in change.names]
+
+        ours, others = read(before.files)
+        found = set()
+        for path in before.files:
+            without = {each: state for each, state in before.files.items() if each != path}
+            ours_without, others_without = read(without)
+            if ours_without == ours and others_without != others:
+                found.add(path)
+        return found
 
     def _with_members(self, interface: Interface) -> tuple[Interface, ...]:
         members = getattr(interface.link, "members", ())
