@@ -57,6 +57,11 @@ class OldExchange:
         self._is_open = False
         self._exchange.put_response(request[_ORIGINAL], _old_response(response))
 
+    def discard(self, request: Request) -> None:
+        """Gives the old object its own request back, and None: the old daemon passed on whatever a parser returned."""
+        self._is_open = False
+        self._exchange.put_response(request[_ORIGINAL], None)
+
     def close(self) -> None:
         """Closes the old object if it can be closed."""
         close = getattr(self._exchange, "close", None)
