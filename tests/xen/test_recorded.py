@@ -1,4 +1,4 @@
-"""What was recorded of the original agent and its hosts: the store, before and after, and requests as they wrote them."""
+"""What was recorded of the original agent and its hosts: the store, before and after, and the requests they wrote."""
 
 from __future__ import annotations
 
