@@ -165,7 +165,7 @@ class _Instance:
                 return run(value)
             except CommandError as error:
                 # Old configurations reset the network at each start, and did not look at what came of it.
-                _log.warning("%s failed: %s", name, error)
+                _log.warning("%s failed: %s", name, ascii(str(error))[1:-1])  # in one line, whatever it quotes
                 code = error.code if isinstance(error, _KEPT_CODES) else 500  # hosts know no 400
                 return CommandResult(code, str(error))
 
