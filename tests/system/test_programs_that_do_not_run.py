@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from .conftest import Guest
-from .test_agentupdate import archive
+from .updates import archive
 
 VALUE = {"activation_key": "K", "profile": "P", "domains": ["d1"]}
 CASES = [

@@ -20,7 +20,7 @@ from guestagent_core import CommandError
 from guestagent_core.builtin import Builtin
 
 from .conftest import Guest
-from .test_agentupdate import archive, log_of, with_installer
+from .updates import archive, log_of, with_installer
 
 VECTORS = Path(__file__).with_name("vectors")
 BACKUP = re.compile(r"\.1400000000(\.0)?(?=$|\.)")
