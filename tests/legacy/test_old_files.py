@@ -113,14 +113,25 @@ def test_resetnetwork_at_boot_is_done_before_the_agent_answers(old_agent: Any) -
     assert old_agent.stop(process)[0] == 0
 
 
-def test_a_failure_of_resetnetwork_at_boot_ends_the_start(old_agent: Any) -> None:
+def test_a_failure_of_resetnetwork_at_boot_is_logged_and_the_start_goes_on(old_agent: Any) -> None:
     program = old_agent.folder / "boot.py"
     program.write_text(BOOT)
     command = old_agent.command
     old_agent.command = lambda *words: [sys.executable, str(program), *command(*words)[5:]]
+    process = old_agent.start(old_agent.config, "resetnetwork")
+    assert "[WARNING] resetnetwork failed: no host name\n" in old_agent.logged()
+    assert old_agent.ask("resetnetwork") == ("500", "no host name")
+    assert old_agent.stop(process)[0] == 0
+
+
+def test_a_fault_in_resetnetwork_at_boot_ends_the_start(old_agent: Any) -> None:
+    program = old_agent.folder / "boot.py"
+    program.write_text(BOOT.replace('CommandError("no host name")', 'ZeroDivisionError("a fault")'))
+    command = old_agent.command
+    old_agent.command = lambda *words: [sys.executable, str(program), *command(*words)[5:]]
     done = old_agent.run("-n", old_agent.config, "resetnetwork")
     assert done.returncode == 1
-    assert "[EXC] guestagent_core.errors.CommandError: no host name" in old_agent.logged()
+    assert "[EXC] ZeroDivisionError: a fault" in old_agent.logged()
     assert f"failed to parse config file '{old_agent.config}'" in old_agent.logged()
 
 

@@ -54,12 +54,14 @@ def open_archive(file: Path, shown: str, size_limit: int) -> Iterator[Archive]:
     """
     try:
         archive = tarfile.open(file)  # noqa: SIM115 - closed below
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except Exception as error:  # each kind of compression has errors of its own
         raise CommandError(f"{shown}: file could not be opened successfully") from error
     with archive:
         try:
             members = list(_checked(archive, size_limit))
-        except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+        except CommandError:
+            raise
+        except Exception as error:
             raise CommandError(f"{shown}: file could not be opened successfully") from error
         yield Archive(archive, members)
 

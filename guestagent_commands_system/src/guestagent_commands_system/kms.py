@@ -119,7 +119,9 @@ def activate(context: Context, activation: Activation) -> None:
     argv = [str(context.path(PROGRAM)), "--activationkey", activation.key, "--profile", activation.profile, "--force"]
     try:
         done = context.run(argv, check=False)
-    except FileNotFoundError:
-        raise CommandError("[Errno 2] No such file or directory") from None
+    except CommandError:  # one of them is a TimeoutError, and so an OSError too
+        raise
+    except OSError as error:
+        raise CommandError(f"[Errno {error.errno}] {error.strerror}") from None
     if done.returncode != 0:
         raise CommandError(f"Couldn't activate with RHN: {done.returncode}")

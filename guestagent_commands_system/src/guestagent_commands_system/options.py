@@ -38,3 +38,5 @@ class Options:
 
     agentupdate: UpdateOptions | None = None
     """The table of ``agentupdate``; without it, the command is not there."""
+    testmode: bool = False
+    """Whether ``password`` only decrypts and checks what it gets, and answers as if the password were set."""

@@ -78,7 +78,12 @@ def _run_installer(context: Context, archive: Archive, installer: str) -> None:
         program = folder / installer
         if not os.access(program, os.X_OK):
             raise CommandError("[Errno 13] Permission denied")
-        done = context.run([str(program)], check=False)
+        try:
+            done = context.run([str(program)], check=False)
+        except CommandError:  # one of them is a TimeoutError, and so an OSError too
+            raise
+        except OSError as error:
+            raise CommandError(f"[Errno {error.errno}] {error.strerror}") from error
         for stream in (done.stdout, done.stderr):
             for line in stream.decode(errors="replace").splitlines():
                 _log.info("installer: %s", ascii(line)[1:-1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import stat
 from io import TextIOWrapper
 from pathlib import Path
 
@@ -12,7 +13,7 @@ __all__ = ("JsonFormatter", "LogFile", "text_formatter")
 
 
 class LogFile(logging.FileHandler):
-    """Appends to a file that is created with mode 0600, or given it.
+    """Appends to a file that is created with mode 0600, or given it; a device or a queue is left as it is.
 
     :raises OSError: the file cannot be opened.
     """
@@ -34,7 +35,8 @@ class LogFile(logging.FileHandler):
 
     def _open(self) -> TextIOWrapper:
         descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        os.fchmod(descriptor, 0o600)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):  # nobody else could use /dev/null any more
+            os.fchmod(descriptor, 0o600)
         return open(descriptor, "a", encoding=self.encoding, errors=self.errors)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import selectors
@@ -94,6 +95,8 @@ def pid_file(path: Path) -> Iterator[None]:
     ours = f"{os.getpid()}\n"
     staged = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        if path.exists() and not path.is_file():  # such as /dev/null, in whose place others would find a file
+            raise OSError(errno.EINVAL, "it is there, and no file")
         staged.touch(mode=0o600)
         staged.write_text(ours)
         staged.rename(path)

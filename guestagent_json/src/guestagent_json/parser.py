@@ -22,6 +22,10 @@ __all__ = ("JsonParser",)
 
 _log = logging.getLogger(__name__)
 _LONGEST_NUMBER = 4300  # digits; the interpreter's own default limit, which the environment can switch off
+_LONGEST_ERROR = 1800  # bytes of an error's text as it is sent; the store of a host has some 2 kB for an answer
+_SURELY_FITTING = _LONGEST_ERROR // 12  # characters; one takes 12 bytes at most
+_CUT = "..."
+_FAILURE = 400  # and higher codes; of others nothing is known
 _KEPT_CODES = (CommandNotFoundError, CommandDeniedError, CommandTimeoutError)
 NumberT = TypeVar("NumberT", int, float)
 
@@ -30,7 +34,8 @@ class JsonParser:
     """Answers every request with one line of ASCII, and never raises.
 
     Return codes are strings, as hosts want them: the code of the command's result; 404, 403 and 504 for a command that
-    is not known, not allowed or not done in time; 500 for everything else.
+    is not known, not allowed or not done in time; 500 for everything else. The text of an error that no host's store
+    would take is cut, so that its code arrives.
 
     :param runner: runs the commands.
     :raises TypeError: it cannot.
@@ -68,11 +73,12 @@ class JsonParser:
         try:
             if not isinstance(name, str):
                 raise CommandNotFoundError(str(name))
-            return _encode_result(name, self._run_command(name, message.get("value", "")))
+            result = self._run_command(name, message.get("value", ""))
+            return _encode_result(name, _fitting_result(result))
         except _KEPT_CODES as error:
-            return self.encode_error(error.code, str(error))
+            return self.encode_error(error.code, _fitting(str(error)))
         except Exception as error:
-            return self.encode_error(500, _text(error))
+            return self.encode_error(500, _fitting(_text(error)))
 
     def encode_error(self, code: int, message: str) -> Response:
         """Returns the answer ``code`` with ``message``."""
@@ -118,6 +124,26 @@ def _encode_result(name: str, result: CommandResult) -> Response:
         f'{{"message": {_encode(message)}, "returncode": {_encode(code if isinstance(code, str) else str(int(code)))}}}'
     )
     return {"data": answer.encode("ascii")}
+
+
+def _fitting_result(result: CommandResult) -> CommandResult:
+    """Returns ``result``, with the text of a failure cut if need be, as that of an exception would be."""
+    code, message = result
+    if isinstance(message, str) and len(message) > _SURELY_FITTING and str(code).isdecimal() and int(code) >= _FAILURE:
+        return CommandResult(code, _fitting(message))
+    return result
+
+
+def _fitting(text: str) -> str:
+    """Returns ``text``, or as much of it as is sure to fit."""
+    if len(text) <= _SURELY_FITTING:
+        return text
+    left = _LONGEST_ERROR - len(_CUT)
+    for position, character in enumerate(text):
+        left -= len(_encode(character)) - 2
+        if left < 0:
+            return text if len(_encode(text)) - 2 <= _LONGEST_ERROR else text[:position] + _CUT
+    return text
 
 
 def _text(error: Exception) -> str:

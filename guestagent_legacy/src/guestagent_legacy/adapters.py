@@ -6,6 +6,7 @@ time, with text where today there are bytes.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ("OldExchange", "OldParser", "WaitingOldExchange", "adapted_exchange", "current_runner")
 
+_log = logging.getLogger(__name__)
 _ORIGINAL = "guestagent_legacy.original"  # the key of the old object inside of today's mapping
 
 current_runner: ContextVar[CommandRunner | None] = ContextVar("guestagent_legacy_runner", default=None)
@@ -35,18 +37,29 @@ class OldExchange:
     """An exchange of today that consists of an old object with ``get_request`` and ``put_response``.
 
     The old object is asked for the next request only when the last one is answered: until then many would hand out
-    the same one again.
+    the same one again. One that fails is asked again after a second, as it always was, and not ever more seldom.
     """
 
     def __init__(self, exchange: Any) -> None:
         self._exchange = exchange
         self._is_open = False
+        self._failure = ""  # what was logged last, so that it is there once and not every second
 
     def get_request(self) -> Request | None:
         """Returns the next request; ``id`` is the last part of its ``path`` if it has one."""
         if self._is_open:
             return None
-        request = self._exchange.get_request()
+        try:
+            request = self._exchange.get_request()
+        except (Exception, SystemExit) as error:
+            failure = repr(error)
+            if failure != self._failure:
+                _log.exception("The exchange failed; it is tried again every second (%s)", type(self._exchange))
+            self._failure = failure
+            return None
+        if self._failure:
+            _log.info("The exchange works again (%s)", type(self._exchange))
+            self._failure = ""
         if request is None:
             return None
         self._is_open = True
@@ -56,6 +69,11 @@ class OldExchange:
         """Gives the old object its own request back, and the answer with text."""
         self._is_open = False
         self._exchange.put_response(request[_ORIGINAL], _old_response(response))
+
+    def discard(self, request: Request) -> None:
+        """Gives the old object its own request back, and None: the old daemon passed on whatever a parser returned."""
+        self._is_open = False
+        self._exchange.put_response(request[_ORIGINAL], None)
 
     def close(self) -> None:
         """Closes the old object if it can be closed."""

@@ -14,7 +14,7 @@ from guestagent_core.config import load_config
 
 from .arguments import HELP, USAGE, Arguments, UsageError, parse_arguments
 from .daemon import Fork, open_log, run_agent
-from .files import FileFailedError, is_test_mode, run_configuration, run_program
+from .files import FileFailedError, is_test_mode, main_module, run_configuration, run_program, run_text
 from .modules import old_modules
 from .session import Session
 
@@ -52,14 +52,16 @@ def _folder(arguments: Arguments) -> Path | None:
 
 def _interpret(arguments: Arguments) -> int:
     with old_modules(_session(arguments), _folder(arguments)):
-        namespace = {"__name__": "__main__"}
-        if arguments.file is None:
+        if arguments.file is not None:
+            run_program(arguments.file, arguments.rest, main_module(arguments.file))
+        elif sys.stdin.isatty():
             import code
 
             sys.argv = [""]
-            code.interact(banner="", local=namespace, exitmsg="")
+            code.interact(banner="", local=vars(main_module()), exitmsg="")
         else:
-            run_program(arguments.file, arguments.rest, namespace)
+            sys.argv = ["-"]
+            run_text(sys.stdin.read(), "<stdin>", main_module())
     return 0
 
 

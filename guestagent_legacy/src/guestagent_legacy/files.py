@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-__all__ = ("FileFailedError", "is_test_mode", "run_configuration", "run_program")
+__all__ = ("FileFailedError", "is_test_mode", "main_module", "run_configuration", "run_program", "run_text")
 
 _log = logging.getLogger(__name__)
 
@@ -19,11 +19,32 @@ class FileFailedError(Exception):
     """The configuration file failed; the log says how."""
 
 
-def run_program(file: str, arguments: tuple[str, ...], namespace: dict[str, Any]) -> None:
-    """Runs a Python program as the main one; what it raises is passed on."""
+def main_module(file: str | None = None) -> ModuleType:
+    """Returns a new main module, which is that of the process from now on.
+
+    :param file: the program that is to run in it.
+    """
+    module = ModuleType("__main__")
+    if file is not None:
+        module.__file__ = file
+    sys.modules["__main__"] = module
+    return module
+
+
+def run_program(file: str, arguments: tuple[str, ...], module: ModuleType) -> None:
+    """Runs a Python program in ``module``; what it raises is passed on."""
     sys.argv = [file, *arguments]
     sys.path.insert(0, os.path.dirname(os.path.abspath(file)))
-    exec(compile(Path(file).read_bytes(), file, "exec"), namespace)  # noqa: S102 - the file is the configuration
+    run_text(Path(file).read_bytes(), file, module)
+
+
+def run_text(text: str | bytes, name: str, module: ModuleType) -> None:
+    """Runs the text of a Python program in ``module``.
+
+    :param name: what tracebacks call it.
+    """
+    # What this file takes from the future would be taken for that program too.
+    exec(compile(text, name, "exec", dont_inherit=True), vars(module))  # noqa: S102 - the file is the configuration
 
 
 def run_configuration(file: str, arguments: tuple[str, ...]) -> dict[str, Any]:
@@ -31,11 +52,9 @@ def run_configuration(file: str, arguments: tuple[str, ...]) -> dict[str, Any]:
 
     :raises FileFailedError: it raised anything else.
     """
-    module = ModuleType("__main__")
-    module.__file__ = file
-    sys.modules["__main__"] = module
+    module = main_module(file)
     try:
-        run_program(file, arguments, vars(module))
+        run_program(file, arguments, module)
     except SystemExit:
         pass
     except Exception as error:

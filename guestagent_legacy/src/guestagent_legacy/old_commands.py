@@ -63,7 +63,10 @@ def _calling(method: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
     def call(pack: CommandBase, value: Any) -> Any:
         with _running(pack.context):
             result = method(value)
-        return tuple(result) if isinstance(result, list) else result
+        result = tuple(result) if isinstance(result, list) else result
+        if isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], bytes):
+            return result[0], result[1].decode(errors="replace")  # what a program printed was text in Python 2
+        return result
 
     return call
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from guestagent_core import CommandNotFoundError, CommandResult, ResponseTooLargeError
@@ -25,7 +26,7 @@ class JsonParser:
 
     def parse_request(self, request: Mapping[str, Any]) -> Any:
         """Runs the command that ``request["data"]`` asks for; returns the answer, ``{"data": text}``."""
-        return _texts(self._parser.parse_request(request))
+        return _texts(self._parser.parse_request(_as_received(request)))
 
     def encode_result(self, result: tuple[Any, Any]) -> Any:
         """Returns the answer that holds a code and a message."""
@@ -107,6 +108,15 @@ class XSComm:
     def close(self) -> None:
         """Closes the connection."""
         self._exchange.close()
+
+
+def _as_received(request: Any) -> Any:
+    """Returns ``request`` with the bytes that its text stands for, as they may be none of UTF-8."""
+    data = request.get("data") if isinstance(request, Mapping) else None
+    if isinstance(data, str) and not data.isascii():
+        with suppress(UnicodeEncodeError):
+            return {**request, "data": data.encode(errors="surrogateescape")}
+    return request
 
 
 def _texts(response: Any) -> Any:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from guestagent_core import CommandNotFoundError, CommandRunner, CommandSpec
+from guestagent_core import (
+    CommandDeniedError,
+    CommandError,
+    CommandNotFoundError,
+    CommandResult,
+    CommandRunner,
+    CommandSpec,
+    CommandTimeoutError,
+)
 
 from .adapters import current_runner
 from .old_commands import command_add, current_context, marked_methods
@@ -16,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ("OldRegistry",)
 
+_log = logging.getLogger(__name__)
+_KEPT_CODES = (CommandNotFoundError, CommandDeniedError, CommandTimeoutError)
 _HANDLER = "_cmd"  # the old agent's own handlers were named resetnetwork_cmd, password_cmd, ...
 
 
@@ -71,7 +82,8 @@ class OldRegistry:
     def command_instance(self, name: str) -> Any:
         """Returns the object that offers the command ``name``.
 
-        For a command of today's packs that is an object on which each of them can be called as ``NAME_cmd(value)``.
+        For a command of today's packs that is an object on which each of them can be called as ``NAME_cmd(value)``. As
+        with the old ones, a failure is what that returns, ``(code, message)``.
 
         :raises CommandNotFoundError: there is no such command.
         """
@@ -144,6 +156,17 @@ class _Instance:
 
     def __getattr__(self, attribute: str) -> Callable[[Any], Any]:
         name = attribute.removesuffix(_HANDLER)
-        if name != attribute and name in self._registry.command_names():
-            return self._registry.command_function(name)
-        raise AttributeError(f"There is no command for {attribute!r}")
+        if name == attribute or name not in self._registry.command_names():
+            raise AttributeError(f"There is no command for {attribute!r}")
+        run = self._registry.command_function(name)
+
+        def call(value: Any) -> Any:
+            try:
+                return run(value)
+            except CommandError as error:
+                # Old configurations reset the network at each start, and did not look at what came of it.
+                _log.warning("%s failed: %s", name, ascii(str(error))[1:-1])  # in one line, whatever it quotes
+                code = error.code if isinstance(error, _KEPT_CODES) else 500  # hosts know no 400
+                return CommandResult(code, str(error))
+
+        return call

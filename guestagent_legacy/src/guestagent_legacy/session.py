@@ -19,7 +19,7 @@ from .adapters import OldParser, adapted_exchange
 from .old_commands import pack_of
 from .old_plugins import XSComm
 from .registry import OldRegistry
-from .testmode import UnchangedPassword
+from .testmode import keep_password, with_testmode
 
 __all__ = ("LegacyAgent", "Session")
 
@@ -72,10 +72,11 @@ class Session:
         """Builds the agent anew, with the commands of old objects beside, and before, those of today's packs."""
         if self._config is None:
             return
-        agent = LegacyAgent(self._config, channels=())
+        is_test = bool(self.commands.keywords.get("testmode"))
+        agent = LegacyAgent(with_testmode(self._config) if is_test else self._config, channels=())
         context = Context(agent.places["root"], None, agent.places["state_dir"], agent.programs)
-        if self.commands.keywords.get("testmode") and "password" in agent.registry.specs:
-            agent.registry.add(UnchangedPassword(context), replace=True)
+        if is_test:
+            keep_password(agent, context)
         agent.registry.add(pack_of(instances, context), replace=True)
         self._agent, self._boot_runner = agent, None
 

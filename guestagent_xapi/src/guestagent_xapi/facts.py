@@ -81,7 +81,7 @@ def _assignments(text: str) -> dict[str, str]:
     """Returns what a file of shell assignments sets, as far as os-release(5) allows them."""
     found = {}
     for line in text.splitlines():
-        matched = re.fullmatch(r"""\s*([A-Z][A-Z0-9_]*)=(?:"([^"]*)"|'([^']*)'|(\S*))\s*""", line)
+        matched = re.fullmatch(r"""\s*([A-Z][A-Z0-9_]*)=(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|(\S*))\s*""", line)
         if matched:
             value = next((part for part in matched.groups()[1:] if part is not None), "")
             found[matched[1]] = re.sub(r'\\([\\"$`])', r"\1", value)

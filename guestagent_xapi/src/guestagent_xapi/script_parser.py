@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from guestagent_core import CommandError, CommandRunner, Request, Response
@@ -41,7 +42,7 @@ class ScriptParser:
             return self.encode_error(error.code, str(error))
         except Exception as error:
             return self.encode_error(500, str(error) or type(error).__name__)
-        number = int(code) if str(code).isdecimal() else 0
+        number = int(code) if re.fullmatch("-?[0-9]+", str(code)) else 0
         return _answer("SUCCESS", str(number), text, "") if number == 0 else _answer("SUCCESS", str(number), "", text)
 
     def encode_error(self, code: int, message: str) -> Response:

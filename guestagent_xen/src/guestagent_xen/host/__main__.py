@@ -269,7 +269,7 @@ class GuestClient:
             answer = self.call("keyinit", str(pow(_BASE, private, _PRIME)))
             if answer.code != "D0":
                 return Answer(answer.code, f"keyinit: {answer.message}")
-            public = int(answer.message) if answer.message.strip().isdigit() else 0
+            public = int(answer.message) if answer.message.strip().isdecimal() else 0
             if not 1 < public < _PRIME - 1:  # which would make a secret that everybody knows
                 raise AnswerError(f"keyinit: domain {self.domid} answered no number to exchange keys with")
             shared = str(pow(public, private, _PRIME))

@@ -6,6 +6,7 @@ same transactions, with the same permissions. ``guestagent-xen-host DOMID xapi .
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +27,7 @@ _GUEST_OWNED = ("device", "device/vif", "feature", "error", "drivers", "control"
 _HOST_OWNED = ("cpu", "memory")
 _LONGEST_SCRIPT = 1024  # bytes
 _ENDED = ("SUCCESS", "TRUNCATED", "FAILURE")
+_NUMBER = re.compile(r"-?[0-9]{1,18}")  # what the guest writes as one may be anything
 
 
 class ScriptOutcome(NamedTuple):
@@ -225,7 +227,7 @@ class XapiHost:
         returned = values.get("return", "")
         return ScriptOutcome(
             state or "",
-            int(returned) if returned.lstrip("-").isdigit() else None,
+            int(returned) if _NUMBER.fullmatch(returned) else None,
             values.get("stdout", ""),
             values.get("stderr", ""),
         )
@@ -238,7 +240,7 @@ class XapiHost:
         version = self._values("attr/PVAddons")
         names = ("MajorVersion", "MinorVersion", "MicroVersion", "BuildVersion")
         drivers = {name.removesuffix("Version").lower(): version[name] for name in names if name in version}
-        if not all(part.lstrip("-").isdigit() for part in drivers.values()) or "major" not in drivers:
+        if not all(_NUMBER.fullmatch(part) for part in drivers.values()) or "major" not in drivers:
             drivers = {}
         systems = {name.removeprefix("os_").replace("ver", ""): text for name, text in data.items()
                    if name in ("os_name", "os_uname", "os_distro", "os_majorver", "os_minorver")}  # fmt: skip
@@ -260,7 +262,7 @@ class XapiHost:
             of_device: dict[str, str] = {}
             for family in ("ipv4", "ipv6"):
                 values = self._values(f"{folder}/{number}/{family}")
-                if not all(index.isdigit() for index in values):
+                if not all(_NUMBER.fullmatch(index) for index in values):
                     of_device = {}
                     break
                 for position, index in enumerate(sorted(values, key=int)):
