@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from guestagent_core.errors import CommandError
 
-from .backends import Claim, Evidence, FileChange, Plan, Snapshot, Step, Steps
+from .backends import FileChange, Plan, Snapshot, Step, Steps
 from .checks import NetworkValueError
 from .freebsd_form import (
     DEFAULTS,
@@ -26,13 +26,14 @@ from .freebsd_form import (
 )
 from .gateway_routes import share_on_link
 from .model import VERSIONS, Change, Interface, Vlan, merge
+from .probing import claims_of
 from .reading import read_file
 from .shell_variables import ShellVariables, decoded, double_quoted
 
 if TYPE_CHECKING:
     from guestagent_core import Context
 
-    from .backends import Files
+    from .backends import Evidence, Files
     from .model import Nic
 
 __all__ = ("Freebsd",)
@@ -55,14 +56,13 @@ class Freebsd:
         if not context.path(_SYSTEM).is_file():
             return {}
         values = ShellVariables(_text(self.gather(context, nics).files)).values()
-        found = {}
+        holds, names = {}, {}
         for nic in nics:
             if f"ifconfig_{variable(nic.name)}" in values or f"ifconfig_{variable(nic.name)}_ipv6" in values:
-                claim = Claim.MANAGES if context.root == Path("/") and nic.up else Claim.CONFIGURED
-                found[nic.name] = Evidence(claim, f"{_FILE} names it")
-            else:
-                found[nic.name] = Evidence(Claim.COULD, f"{_SYSTEM} is there")
-        return found
+                names[nic.name] = f"{_FILE} names it"
+                if context.root == Path("/") and nic.up:
+                    holds[nic.name] = f"{_FILE} names it, and it is up"
+        return claims_of(nics, started=f"{_SYSTEM} is there", holds=holds, names=names)
 
     def gather(self, context: Context, nics: Sequence[Nic]) -> Snapshot:
         """Returns ``/etc/rc.conf``."""

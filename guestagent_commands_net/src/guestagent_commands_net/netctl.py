@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 
 from guestagent_core.errors import CommandError
 
-from .backends import Claim, Evidence, FileChange, FileState, Plan, Snapshot, Step, Steps
+from .backends import FileChange, FileState, Plan, Snapshot, Step, Steps
 from .model import VERSIONS, Change, Interface, Nic, Vlan, merge
 from .netctl_form import Profile, as_read, read_profile, write_profile
+from .probing import claims_of
 from .reading import find_files, program, read_files
 
 if TYPE_CHECKING:
     from guestagent_core import Context
 
-    from .backends import Files
+    from .backends import Evidence, Files
 
 __all__ = ("Netctl",)
 
@@ -42,19 +43,18 @@ class Netctl:
         """Returns what netctl has started, what its profiles name, and what they could be written for."""
         if program(context, "netctl") is None or not context.path(_FOLDER).is_dir():
             return {}
-        profiles = self._profiles(self.gather(context, nics))
+        snapshot = self.gather(context, nics)
+        profiles = self._profiles(snapshot)
         active = _active(context) if context.root == Path("/") and profiles.by_name else set()
-        found: dict[str, Evidence] = {}
-        for nic in nics:
-            started = next((each for each in profiles.by_name.get(nic.name, ()) if _name(each) in active), None)
-            profile = started or profiles.best(nic.name)
-            if started is not None:
-                found[nic.name] = Evidence(Claim.MANAGES, f"netctl has started {started.path}")
-            elif profile is not None:
-                found[nic.name] = Evidence(Claim.CONFIGURED, f"{profile.path} is for it")
-            else:
-                found[nic.name] = Evidence(Claim.COULD, "netctl is installed")
-        return found
+        holds, names = {}, {}
+        for name, found in profiles.by_name.items():
+            for profile in found:
+                if _name(profile) in active:
+                    holds[name] = f"netctl has started {profile.path}"
+                elif f"enabled {_name(profile)}" in snapshot.facts:
+                    names[name] = f"{profile.path} is for it, and is enabled"
+        # A profile is enabled with the change, so one that is not is no reason to leave the interface to nobody.
+        return claims_of(nics, started="netctl is installed", holds=holds, names=names)
 
     def gather(self, context: Context, nics: Sequence[Nic]) -> Snapshot:
         """Returns the profiles of cards, bonds and VLANs, and which of them are enabled."""
