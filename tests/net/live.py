@@ -39,10 +39,16 @@ class Running:
     """What NetworkManager says of interfaces, if it runs."""
     tells_files: bool = True
     """Whether that is a NetworkManager that tells the files of profiles."""
+    has_units: bool = True
+    """Whether it is a systemd that has a link for each unit that is active."""
 
     def files(self) -> dict[str, str]:
         """What these leave in ``/run``."""
-        return {"/run/systemd/system/x": "x", **({"/run/NetworkManager/x": "x"} if self.manager is not None else {})}
+        found = {"/run/systemd/system/x": "x", **({"/run/NetworkManager/x": "x"} if self.manager is not None else {})}
+        if self.has_units:
+            active = ("systemd-journald", *self.services)
+            found |= {f"/run/systemd/units/invocation:{name}.service": "-> 0123" for name in active}
+        return found
 
     def answer(self, argv: Sequence[str]) -> tuple[int, str]:
         """Returns the exit status and the output of a program."""

@@ -44,6 +44,8 @@ _DEBIAN_NM = {**NM, "/etc/NetworkManager/NetworkManager.conf": "[main]\nplugins=
 _WITHOUT_WICKED = {"/usr/sbin/wicked": "", _SUSE: SUSE_IFCFG}
 _SUSE_NM = {**SYSTEMD, **_WITHOUT_WICKED, **NM, _KEYFILE: KEYFILE,
             "/etc/systemd/system/network.service": "-> /usr/lib/systemd/system/NetworkManager.service"}  # fmt: skip
+_SYSTEMD_OFF = {**SYSTEMD, "/etc/systemd/system/multi-user.target.wants/cron.service": "-> /lib/cron.service"}
+_DEBIAN_OFF = {"/usr/sbin/NetworkManager": "", "/usr/bin/nmcli": ""}
 _SYSFS = {"/sys/class/net/eth0/ifindex": "2\n", "/run/systemd/netif/state": "OPER_STATE=routable\n"}
 
 
@@ -86,7 +88,7 @@ MIGRATIONS = (
          fresh="networkmanager"),
     Tree("RHEL 8: kept from NetworkManager, network scripts not started", None,
          _red_hat("8", **_OUTSIDE, **{path: text for path, text in SCRIPTS.items() if "rc3.d" not in path}),
-         fresh="networkmanager", says="the service network of the network scripts is not started: enable it"),
+         fresh="networkmanager", says=r"the network scripts are not started \(the service network\): use either"),
     Tree("Ubuntu 16.04 to 18.04 and on: still ifupdown", "ifupdown",
          {**NETPLAN, **IFUPDOWN, **NETWORKING, "/etc/network/interfaces": _STATIC}),
     Tree("Ubuntu: ifupdown to netplan", "netplan",
@@ -122,8 +124,13 @@ MIGRATIONS = (
     Tree("SLES, openSUSE: wicked to NetworkManager", "networkmanager", _SUSE_NM),
     Tree("SLES, openSUSE: wicked to NetworkManager, no profile yet", "networkmanager",
          {path: text for path, text in _SUSE_NM.items() if path != _KEYFILE}),
+    Tree("Debian: NetworkManager, not started any more", None, {**_SYSTEMD_OFF, **_DEBIAN_OFF, _KEYFILE: KEYFILE},
+         says="eth0.nmconnection is for it, but NetworkManager is not at work"),
+    Tree("Arch: systemd-networkd, not started any more", None,
+         {**_SYSTEMD_OFF, "/etc/systemd/network/20-ethernet.network": ARCH_NETWORK},
+         says="20-ethernet.network fits it, but systemd-networkd is not started: enable it"),
     Tree("SLES, openSUSE: wicked, not started any more", None, {**SYSTEMD, **_WITHOUT_WICKED},
-         says="ifcfg-eth0 is for it, but nothing starts wicked"),
+         says="ifcfg-eth0 is for it, but wicked is not at work"),
     Tree("Arch: netctl to systemd-networkd", "networkd",
          {**NETWORKD, "/usr/bin/netctl": "", "/etc/netctl/eth0": "Interface=eth0\nConnection=ethernet\nIP=dhcp\n",
           "/etc/systemd/network/20-wired.network": ARCH_NETWORK.replace("Name=eth*\n", "")}),
@@ -164,7 +171,7 @@ RUNNING = (
          running=Running(("NetworkManager",), {"eth0": Connected("connected (externally)", "a", "eth0", "/run/x")})),
     Tree("RHEL 7: a NetworkManager that does not tell files", "ifcfg", _red_hat("7", **{_IFCFG: IFCFG}),
          fresh="networkmanager",
-         running=Running(("NetworkManager",), {"eth0": Connected("connected", _UUID, "System eth0")}, False)),
+         running=Running(("NetworkManager",), {"eth0": Connected("connected", _UUID, "System eth0")}, False, False)),
     Tree("RHEL 8: kept from NetworkManager, no network scripts", None, _red_hat("8", **_OUTSIDE),
          fresh="networkmanager", running=Running(("NetworkManager",), {"eth0": Connected("unmanaged")}),
          says="NM_CONTROLLED=no, which keeps NetworkManager away, and the network scripts are not installed"),
@@ -172,7 +179,7 @@ RUNNING = (
          running=Running(("NetworkManager", "network"), {"eth0": Connected("unmanaged")})),
     Tree("RHEL 8: the network scripts are started by hand", "ifcfg",
          {**SYSTEMD, **{path: text for path, text in SCRIPTS.items() if "rc3.d" not in path}, _IFCFG: IFCFG},
-         running=Running(("network",))),
+         running=Running(("network",), has_units=False)),
     Tree("RHEL 7: network scripts", "ifcfg", {**SYSTEMD, **SCRIPTS, _IFCFG: IFCFG}, running=Running()),
     Tree("RHEL: systemd-networkd, and an ifcfg file of the scripts is not to be brought up", "networkd",
          {**NETWORKD, **SCRIPTS, _IFCFG: IFCFG.replace("ONBOOT=yes", "ONBOOT=no"),
@@ -183,8 +190,10 @@ RUNNING = (
          {**_SUSE_NM, "/run/wicked/state.xml": "x"}, running=_held(_KEYFILE)),
     Tree("SLES, openSUSE: wicked", "wicked", {**SYSTEMD, **WICKED, _SUSE: SUSE_IFCFG},
          running=Running(("wicked", "wickedd"))),
+    Tree("SLES, openSUSE: wicked, and an old systemd", "wicked", {**SYSTEMD, **WICKED, _SUSE: SUSE_IFCFG},
+         running=Running(("wicked", "wickedd"), has_units=False)),
     Tree("SLES, openSUSE: wicked has failed", None, {**SYSTEMD, **WICKED, _SUSE: SUSE_IFCFG}, running=Running(),
-         says="ifcfg-eth0 is for it, but wicked does not run"),
+         says="ifcfg-eth0 is for it, but wicked is not at work"),
     Tree("Debian: systemd-networkd to NetworkManager", "networkmanager",
          {**_DEBIAN_NM, **SYSTEMD, "/etc/systemd/network/20-ethernet.network": ARCH_NETWORK,
           **_networkd_has("/etc/systemd/network/20-ethernet.network")}, running=_held(_KEYFILE)),
@@ -204,6 +213,10 @@ RUNNING = (
          running=Running(("systemd-networkd", "NetworkManager"),
                          {"eth0": Connected("connected", _UUID, "eth0", _KEYFILE)}),
          says=r"eth0 is managed by networkd \(.*20-ethernet.network\) and networkmanager \(.*'eth0'\)"),
+    Tree("Ubuntu: netplan by systemd-networkd to NetworkManager", "networkmanager",
+         {**NETPLAN, **NM, "/etc/netplan/50-cloud-init.yaml": CLOUD_NETPLAN, _KEYFILE: KEYFILE,
+          **_networkd_has("/run/systemd/network/10-netplan-eth0.network")},
+         running=_held(_KEYFILE)),
     Tree("Ubuntu: netplan, by NetworkManager", "netplan",
          {**NETPLAN, **NM, "/etc/netplan/50-cloud-init.yaml": f"{CLOUD_NETPLAN}    renderer: NetworkManager\n"},
          running=Running(("NetworkManager",), {"eth0": Connected(

@@ -157,3 +157,8 @@ def test_a_stopped_systemd_networkd_does_not_run_although_its_files_stay(machine
     machine.run("systemctl", "stop", "systemd-networkd.service", "systemd-networkd.socket", check=True)
     assert machine.read("/run/systemd/netif/state")
     assert ask(machine, running) == [False, "inactive"]
+    machine.run("mv", "/run/systemd/units", "/run/systemd/no-units", check=True)  # as with an old systemd
+    assert ask(machine, running) == [False, "inactive"]
+    machine.run("systemctl", "start", "systemd-networkd", check=True)
+    machine.run("rm", "-rf", "/run/systemd/units", check=True)
+    assert ask(machine, running) == [True, "active"]

@@ -26,7 +26,7 @@ from .freebsd_form import (
 )
 from .gateway_routes import share_on_link
 from .model import VERSIONS, Change, Interface, Vlan, merge
-from .probing import claims_of
+from .probing import Found, claims_of
 from .reading import read_file
 from .shell_variables import ShellVariables, decoded, double_quoted
 
@@ -55,14 +55,16 @@ class Freebsd:
         """Returns the interfaces that rc.conf names, and those that it could name."""
         if not context.path(_SYSTEM).is_file():
             return {}
-        values = ShellVariables(_text(self.gather(context, nics).files)).values()
-        holds, names = {}, {}
-        for nic in nics:
-            if f"ifconfig_{variable(nic.name)}" in values or f"ifconfig_{variable(nic.name)}_ipv6" in values:
-                names[nic.name] = f"{_FILE} names it"
-                if context.root == Path("/") and nic.up:
-                    holds[nic.name] = f"{_FILE} names it, and it is up"
-        return claims_of(nics, started=f"{_SYSTEM} is there", holds=holds, names=names)
+
+        def look(found: Found) -> None:
+            values = ShellVariables(_text(self.gather(context, nics).files)).values()
+            for nic in nics:
+                if f"ifconfig_{variable(nic.name)}" in values or f"ifconfig_{variable(nic.name)}_ipv6" in values:
+                    found.names[nic.name] = f"{_FILE} names it"
+                    if context.root == Path("/") and nic.up:
+                        found.holds[nic.name] = f"{_FILE} names it, and it is up"
+
+        return claims_of(nics, look, started=f"{_SYSTEM} is there")
 
     def gather(self, context: Context, nics: Sequence[Nic]) -> Snapshot:
         """Returns ``/etc/rc.conf``."""

@@ -15,7 +15,7 @@ from .backends import FileChange, FileState, Plan, Snapshot, Step, Steps
 from .ifcfg_form import gateway_in_file, is_known, read_values, write_values
 from .ifcfg_readers import NETWORK_MANAGER, NETWORK_SCRIPTS, IfcfgProfile, Readers, is_false
 from .model import Bond, Change, Interface, Route, merge
-from .probing import claims_of
+from .probing import Found, claims_of
 from .reading import find_files, read_files
 from .route_lines import read_route_line, route_line
 from .shell_variables import ShellVariables, decoded
@@ -51,45 +51,40 @@ class Ifcfg:
     def probe(self, context: Context, nics: Sequence[Nic]) -> Mapping[str, Evidence]:
         """Returns what was configured by the files, what they name, and what they could name.
 
-        Where NetworkManager runs it knows by which file it has configured an interface: a file that is only left over
-        claims nothing then.
+        Where NetworkManager runs it knows by which file it has configured an interface: one that is only left over does
+        not count then.
         """
         if not context.path(_FOLDER).is_dir():
             return {}
         readers = Readers(context)
-        try:
+
+        def look(found: Found) -> None:
             files = self._values(context, nics)
-        except CommandError:
-            if readers.are_there:
-                raise
-            return {}
-        holds, names, unused = {}, {}, {}
-        for name in (nic.name for nic in nics):
-            active = readers.manager.file_of(name) or ""
-            if active.startswith(f"{_FOLDER}/"):
-                holds[name] = f"NetworkManager has it by {active}"
-            if name not in files:
-                continue
-            path, values = files[name]
-            why = readers.why_unused(name, values)
-            if why is not None:
-                unused[name] = f"{path} is for it, but {why}"
-            elif readers.reader(name, values) == NETWORK_SCRIPTS and _is_up(context, nics, name, values):
-                holds[name] = f"{path} is for it, and it is up"
-            else:
-                names[name] = f"{path} is for it"
-        # A card without a file gets one where the scripts are; NetworkManager has files of its own for that.
-        named = {*holds, *names, *unused}
-        others = () if readers.scripts else (nic.name for nic in nics if nic.name not in named)
-        started = readers.scripts or f"NetworkManager reads {_FOLDER}"
-        return claims_of(nics, started=started, holds=holds, names=names, unused=unused, others=others)
+            for name in (nic.name for nic in nics):
+                active = readers.manager.file_of(name) or ""
+                if active.startswith(f"{_FOLDER}/"):
+                    found.holds[name] = f"NetworkManager has it by {active}"
+                elif name in files:
+                    path, values = files[name]
+                    why = readers.why_unused(name, values)
+                    if why is not None:
+                        found.unused[name] = f"{path} is for it, but {why}"
+                    elif readers.reader(name, values) == NETWORK_SCRIPTS and _is_up(context, nics, name, values):
+                        found.holds[name] = f"{path} is for it, and it is up"
+                    else:
+                        found.names[name] = f"{path} is for it"
+                elif readers.scripts is None:
+                    found.others.add(name)  # NetworkManager has files of its own for it
+
+        return claims_of(nics, look, started=readers.scripts or readers.plugin, idle=f"nobody reads {_FOLDER}")
 
     def gather(self, context: Context, nics: Sequence[Nic]) -> Snapshot:
         """Returns the files, and who reads those of each interface."""
         readers = Readers(context)
+        files = self._values(context, nics)
         facts = {_MANAGER: readers.reader("", {})}
-        for name, (_, values) in self._values(context, nics).items():
-            facts[f"{_MANAGER} {name}"] = readers.reader(name, values)
+        for name in (*(nic.name for nic in nics), *files):
+            facts[f"{_MANAGER} {name}"] = readers.reader(name, files[name][1] if name in files else {})
         return Snapshot(self._files(context), facts, tuple(nics))
 
     def profiles(self, context: Context, nics: Sequence[Nic]) -> dict[str, IfcfgProfile]:

@@ -65,9 +65,9 @@ class Readers:
             self.scripts = "the network scripts are there"
 
     @property
-    def are_there(self) -> bool:
-        """Whether anybody reads such files."""
-        return self.scripts is not None or IFCFG_PLUGIN in self.manager.plugins
+    def plugin(self) -> str | None:
+        """Why NetworkManager reads such files, None if it does not."""
+        return "NetworkManager reads such files" if IFCFG_PLUGIN in self.manager.plugins else None
 
     def reader(self, name: str, values: Mapping[str, str]) -> str:
         """Returns who reads the file of an interface that has ``values``, or would read it."""
@@ -80,14 +80,13 @@ class Readers:
         not_managed = self._why_not_managed(name, values)
         if self.scripts is not None or not_managed is None:
             return None
-        if self._installed:
-            return f"{not_managed}, and the service {_SERVICE} of the network scripts is not started: enable it"
-        return f"{not_managed}, and the network scripts are not installed"
+        there = f"not started (the service {_SERVICE})" if self._installed else "not installed"
+        return f"{not_managed}, and the network scripts are {there}: use either"
 
     def _why_not_managed(self, name: str, values: Mapping[str, str]) -> str | None:
         if not self.manager.at_work:
             return "NetworkManager is not at work"
-        if IFCFG_PLUGIN not in self.manager.plugins:
+        if self.plugin is None:
             return f"NetworkManager does not read it (it has no {IFCFG_PLUGIN})"
         if is_false(values.get("NM_CONTROLLED", "")):
             return "it says NM_CONTROLLED=no, which keeps NetworkManager away"

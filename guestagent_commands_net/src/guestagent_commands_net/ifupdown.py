@@ -15,7 +15,7 @@ from .ifupdown_dialects import DEBIAN
 from .ifupdown_file import InterfacesFile, base_name, included
 from .ifupdown_form import FAMILIES, is_known, read_stanzas, write_stanzas
 from .model import VERSIONS, Change, Interface, merge
-from .probing import claims_of
+from .probing import Found, claims_of
 from .reading import find_files, read_file, target_of
 from .services import runs, started_by, starts_unknown
 
@@ -66,23 +66,19 @@ class Ifupdown:
         started = None
         if started_by(context, _SERVICE) or runs(context, _SERVICE) or starts_unknown(context):
             started = f"{self.described} is installed, and {_MAIN} is there"
-        try:
+
+        def look(found: Found) -> None:
             snapshot = self.gather(context, nics)
             files = self.parse(snapshot.files)
-        except CommandError:
-            if started is not None:
-                raise
-            return {}
-        up = self.brought_up(snapshot.files) if context.root == Path("/") else set()
-        holds, names = {}, {}
-        for name in (nic.name for nic in nics):
-            where = next((file.path for file in files.values() if file.stanzas(name)), None)
-            if where is not None:
-                names[name] = f"{where} is for it"
-                if name in up:
-                    holds[name] = f"{where} is for it, and {self.state} has it as brought up"
-        idle = f"the service {_SERVICE} is not started: enable it"
-        return claims_of(nics, started=started, idle=idle, holds=holds, names=names)
+            up = self.brought_up(snapshot.files) if context.root == Path("/") else set()
+            for name in (nic.name for nic in nics):
+                where = next((file.path for file in files.values() if file.stanzas(name)), None)
+                if where is not None:
+                    found.names[name] = f"{where} is for it"
+                    if name in up:
+                        found.holds[name] = f"{where} is for it, and {self.state} has it as brought up"
+
+        return claims_of(nics, look, started=started, idle=f"the service {_SERVICE} is not started: enable it")
 
     def gather(self, context: Context, nics: Sequence[Nic]) -> Snapshot:
         """Returns ``/etc/network/interfaces``, what it includes, and the tool's state."""

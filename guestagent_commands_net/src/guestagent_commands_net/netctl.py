@@ -12,7 +12,7 @@ from guestagent_core.errors import CommandError
 from .backends import FileChange, FileState, Plan, Snapshot, Step, Steps
 from .model import VERSIONS, Change, Interface, Nic, Vlan, merge
 from .netctl_form import Profile, as_read, read_profile, write_profile
-from .probing import claims_of
+from .probing import Found, claims_of
 from .reading import find_files, program, read_files
 
 if TYPE_CHECKING:
@@ -40,21 +40,24 @@ class Netctl:
     writes_resolv_conf = True
 
     def probe(self, context: Context, nics: Sequence[Nic]) -> Mapping[str, Evidence]:
-        """Returns what netctl has started, what its profiles name, and what they could be written for."""
+        """Returns what netctl has started, what is enabled, and what a profile could be written for.
+
+        A profile is enabled with a change, so one that is not is no reason to leave its interface to nobody.
+        """
         if program(context, "netctl") is None or not context.path(_FOLDER).is_dir():
             return {}
-        snapshot = self.gather(context, nics)
-        profiles = self._profiles(snapshot)
-        active = _active(context) if context.root == Path("/") and profiles.by_name else set()
-        holds, names = {}, {}
-        for name, found in profiles.by_name.items():
-            for profile in found:
+
+        def look(found: Found) -> None:
+            snapshot = self.gather(context, nics)
+            profiles = self._profiles(snapshot).by_name
+            active = _active(context) if context.root == Path("/") and profiles else set()
+            for name, profile in ((name, profile) for name, several in profiles.items() for profile in several):
                 if _name(profile) in active:
-                    holds[name] = f"netctl has started {profile.path}"
+                    found.holds[name] = f"netctl has started {profile.path}"
                 elif f"enabled {_name(profile)}" in snapshot.facts:
-                    names[name] = f"{profile.path} is for it, and is enabled"
-        # A profile is enabled with the change, so one that is not is no reason to leave the interface to nobody.
-        return claims_of(nics, started="netctl is installed", holds=holds, names=names)
+                    found.names[name] = f"{profile.path} is for it, and is enabled"
+
+        return claims_of(nics, look, started="netctl is installed")
 
     def gather(self, context: Context, nics: Sequence[Nic]) -> Snapshot:
         """Returns the profiles of cards, bonds and VLANs, and which of them are enabled."""

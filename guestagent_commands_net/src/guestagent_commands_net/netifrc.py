@@ -12,7 +12,7 @@ from guestagent_core.errors import CommandError
 from .backends import FileChange, Plan, Snapshot, Step, Steps
 from .model import Change, Interface, Vlan, merge
 from .netifrc_form import names_of, read_interface, variable, vlans_of, write_interface
-from .probing import claims_of
+from .probing import Found, claims_of
 from .reading import find_files, read_file
 from .services import started_by
 from .shell_variables import ShellVariables, decoded, double_quoted
@@ -45,19 +45,23 @@ class Netifrc:
     writes_resolv_conf = False
 
     def probe(self, context: Context, nics: Sequence[Nic]) -> Mapping[str, Evidence]:
-        """Returns the interfaces that have a service, in a runlevel or running, and those that could have one."""
+        """Returns the interfaces that have a service, in a runlevel or running, and those that could have one.
+
+        A service is put into a runlevel with a change; what the file says of an interface without one is left over.
+        """
         if not context.path(_LOOPBACK).is_file():
             return {}
-        holds, names = {}, {}
-        for name in (nic.name for nic in nics):
-            service = f"net.{name}"
-            link = started_by(context, service)
-            if any(context.root == Path("/") and context.path(f"{folder}/{service}").exists() for folder in _STARTED):
-                holds[name] = f"the service {service} is started"
-            elif link is not None:
-                names[name] = f"{link} is for it"
-        # A service is put into a runlevel with the change; what the file says of an interface without one is old.
-        return claims_of(nics, started=f"{_LOOPBACK} is there", holds=holds, names=names)
+
+        def look(found: Found) -> None:
+            for name in (nic.name for nic in nics):
+                service = f"net.{name}"
+                link = started_by(context, service)
+                if link is not None:
+                    found.names[name] = f"{link} is for it"
+                if context.root == Path("/") and any(context.path(f"{each}/{service}").exists() for each in _STARTED):
+                    found.holds[name] = f"the service {service} is started"
+
+        return claims_of(nics, look, started=f"{_LOOPBACK} is there")
 
     def gather(self, context: Context, nics: Sequence[Nic]) -> Snapshot:
         """Returns ``/etc/conf.d/net``, the style of its values, and the services that there are."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guestagent_core.errors import CommandError
@@ -14,7 +13,7 @@ from .model import Bond, Change, Interface, Nic, Vlan, merge
 from .netplan_files import dump, in_order, merged, parse, without_entries
 from .netplan_form import KINDS, KNOWN_KEYS, read_definitions, write_definition
 from .networkmanager_state import Manager
-from .probing import claims_of
+from .probing import Found, claims_of
 from .reading import find_files, program, read_files, read_text
 from .services import is_masked, networkd_facts
 
@@ -52,34 +51,33 @@ class Netplan:
     writes_resolv_conf = True
 
     def probe(self, context: Context, nics: Sequence[Nic]) -> Mapping[str, Evidence]:
-        """Returns what netplan's files name, and what its renderer has in its hands because of them."""
+        """Returns what netplan's files name, and what its renderer has in its hands because of them.
+
+        Nobody has to start netplan, which has its renderer started itself.
+        """
         if program(context, "netplan") is None:
             return {}
-        files = self.gather(context, ()).files
-        if not files:
+        snapshot = self.gather(context, ())
+        if not snapshot.files:
             return {}
-        known = _Definitions(self._network(files), nics)
-        renderers = _Renderers(context) if context.root == Path("/") else None
-        holds, names, unused = {}, {}, {}
-        for nic in nics:
-            ids = [each for _, each in known.of(nic.name)] + known.patterns(nic.name)
-            if not ids:
-                continue
-            says = f"netplan's files name it, by {ids[0]!r}"
-            manager = renderers.manager_of(nic, ids) if renderers else None
-            why = _why_not(context, known.renderer(nic.name))
-            if manager is not None:
-                holds[nic.name] = f"{manager} has it by netplan's {ids[0]!r}"
-            elif why is not None:
-                unused[nic.name] = f"{says}, but {why}"
-            else:
-                names[nic.name] = says
-        started = None if _why_not(context, known.renderer("")) else "netplan is installed, and has files"
-        named = {*holds, *names, *unused}
-        others = () if started else (nic.name for nic in nics if nic.name not in named)
-        return claims_of(
-            nics, started="netplan is installed, and has files", holds=holds, names=names, unused=unused, others=others
-        )
+        renderers = _Renderers(context, snapshot)
+
+        def look(found: Found) -> None:
+            known = _Definitions(self._network(snapshot.files), nics)
+            for nic in nics:
+                ids = [each for _, each in known.of(nic.name)] + known.patterns(nic.name)
+                why = renderers.why_not(known.renderer(nic.name))
+                manager = renderers.manager_of(nic, ids)
+                if manager is not None:
+                    found.holds[nic.name] = f"{manager} has it by netplan's {ids[0]!r}"
+                elif why is not None and ids:
+                    found.unused[nic.name] = f"netplan's files name it, by {ids[0]!r}, but {why}"
+                elif why is not None:
+                    found.others.add(nic.name)
+                elif ids:
+                    found.names[nic.name] = f"netplan's files name it, by {ids[0]!r}"
+
+        return claims_of(nics, look, started="netplan is installed, and has files")
 
     def gather(self, context: Context, nics: Sequence[Nic]) -> Snapshot:
         """Returns netplan's files from all of its folders, and which renderers run."""
@@ -261,14 +259,16 @@ class Netplan:
 
 
 class _Renderers:
-    """What the running renderers say of interfaces."""
+    """What the renderers have of interfaces, and whether they can be had."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, snapshot: Snapshot) -> None:
         self._context = context
+        self._networkd_runs = snapshot.facts.get("networkd") == "active"
         self._manager = Manager(context)
 
     def manager_of(self, nic: Nic, ids: Sequence[str]) -> str | None:
-        index = read_text(self._context, f"/sys/class/net/{nic.name}/ifindex").strip()
+        """Returns the renderer that has an interface in its hands because of one of the definitions ``ids``."""
+        index = read_text(self._context, f"/sys/class/net/{nic.name}/ifindex").strip() if self._networkd_runs else ""
         state = read_text(self._context, f"{_LINKS}/{index}") if index else ""
         if any(f"NETWORK_FILE={_NETWORKS}{each}.network\n" in state for each in ids):
             return "systemd-networkd"
@@ -276,13 +276,12 @@ class _Renderers:
         profiles = [f"netplan-{each}" for each in ids]
         return "NetworkManager" if device is not None and device.is_held and device.profile in profiles else None
 
-
-def _why_not(context: Context, renderer: str) -> str | None:
-    """Why nothing comes of definitions for ``renderer``, which netplan itself has started; None: something does."""
-    service, tool = _RENDERERS.get(renderer, (renderer, renderer))
-    if is_masked(context, service):
-        return f"the service {service} is masked"
-    return f"{service} is not installed" if program(context, tool) is None else None
+    def why_not(self, renderer: str) -> str | None:
+        """Returns why nothing comes of a definition for ``renderer``; None: something does."""
+        service, tool = _RENDERERS.get(renderer, (renderer, renderer))
+        if is_masked(self._context, service):
+            return f"the service {service} is masked"
+        return f"{service} is not installed" if program(self._context, tool) is None else None
 
 
 def _decoded(path: str, state: FileState) -> str:

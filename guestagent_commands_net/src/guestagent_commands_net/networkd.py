@@ -12,7 +12,7 @@ from guestagent_core.errors import CommandError
 from .backends import FileChange, Plan, Snapshot, Step, Steps
 from .model import VERSIONS, Bond, Change, Interface, Nic, Vlan, merge
 from .networkd_form import is_idle, make_idle, read_device, read_network, write_device, write_network
-from .probing import claims_of
+from .probing import Found, claims_of
 from .reading import find_files, program, read_files, read_text
 from .sections import SectionsFile
 from .services import networkd_facts, started_by
@@ -50,30 +50,25 @@ class Networkd:
         """Returns what networkd has in its hands by files that are not netplan's, and what its files name."""
         if program(context, "networkctl") is None:
             return {}
-        snapshot = self.gather(context, nics)
-        live = snapshot.facts.get("networkd") == "active"
+        live = networkd_facts(context).get("networkd") == "active"
         link = started_by(context, _SERVICE)
         started = "systemd-networkd runs" if live else None if link is None else f"{link} starts systemd-networkd"
-        if started is None:
-            return {}
-        files = _Files(snapshot.files, nics)
-        holds, names, others = {}, {}, []
-        for name in (nic.name for nic in nics):
-            used = _network_file(context, name) if live else ""
-            own = files.of(name)
-            fitting = next((each for each in files.networks() if files.fits(each, name)), None)
-            by = used or ("" if live or fitting is None else fitting.path)
-            if by.startswith(_NETPLAN) or by.rpartition("/")[2].startswith(_CONTAINERS):
-                others.append(name)  # netplan's, or of containers and machines of this machine
-            elif used:
-                holds[name] = f"systemd-networkd has it by {used}"
-            elif fitting is None or is_idle(fitting):
-                continue
-            elif own is not None:
-                names[name] = f"{own.path} is for it"
-            else:
-                names[name] = f"{fitting.path} fits it"
-        return claims_of(nics, started=started, holds=holds, names=names, others=others)
+
+        def look(found: Found) -> None:
+            files = _Files(self.gather(context, nics).files, nics)
+            for name in (nic.name for nic in nics):
+                used = _network_file(context, name) if live else ""
+                fitting = next((each for each in files.networks() if files.fits(each, name)), None)
+                by = used or ("" if live or fitting is None else fitting.path)
+                if by.startswith(_NETPLAN) or by.rpartition("/")[2].startswith(_CONTAINERS):
+                    found.others.add(name)  # netplan's, or of containers and machines of this machine
+                elif used:
+                    found.holds[name] = f"systemd-networkd has it by {used}"
+                elif fitting is not None and not is_idle(fitting):
+                    own = files.of(name)
+                    found.names[name] = f"{fitting.path} fits it" if own is None else f"{own.path} is for it"
+
+        return claims_of(nics, look, started=started, idle=f"{_SERVICE} is not started: enable it")
 
     def gather(self, context: Context, nics: Sequence[Nic]) -> Snapshot:
         """Returns the ``.network`` and ``.netdev`` files of all folders, and whether networkd runs."""

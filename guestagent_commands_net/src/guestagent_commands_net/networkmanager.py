@@ -13,7 +13,7 @@ from .backends import FileChange, FileState, Plan, Snapshot, Step, Steps
 from .keyfile import ETHERNET, as_read, is_idle, read_profile, write_profile
 from .model import VERSIONS, Bond, Change, Interface, Nic, Vlan, merge
 from .networkmanager_state import IFCFG_PLUGIN, KEYFILE_PLUGIN, Manager
-from .probing import claims_of
+from .probing import Found, claims_of
 from .reading import find_files, read_files
 from .sections import SectionsFile
 
@@ -49,18 +49,21 @@ class NetworkManager:
     def probe(self, context: Context, nics: Sequence[Nic]) -> Mapping[str, Evidence]:
         """Returns what NetworkManager has connected, what its files name, and what it would connect."""
         manager = Manager(context)
-        if not manager.at_work:
+        if not manager.is_installed:
             return {}
-        profiles = self._profiles(self._files(context), nics)
-        others = _of_others(context, nics, manager, profiles)
-        holds, names = {}, {}
-        for name in (nic.name for nic in nics):
-            device, of_nic = manager.devices.get(name), profiles.of(name)
-            if device is not None and device.is_held:
-                holds[name] = f"NetworkManager has it {device.state} by {device.profile!r}"
-            elif of_nic:
-                names[name] = f"{of_nic[0].path} is for it"
-        return claims_of(nics, started="NetworkManager is at work", holds=holds, names=names, others=others)
+
+        def look(found: Found) -> None:
+            profiles = self._profiles(self._files(context), nics)
+            found.others |= _of_others(context, nics, manager, profiles)
+            for name in (nic.name for nic in nics):
+                device, of_nic = manager.devices.get(name), profiles.of(name)
+                if device is not None and device.is_held:
+                    found.holds[name] = f"NetworkManager has it {device.state} by {device.profile!r}"
+                elif of_nic:
+                    found.names[name] = f"{of_nic[0].path} is for it"
+
+        started = "NetworkManager is at work" if manager.at_work else None
+        return claims_of(nics, look, started=started, idle="NetworkManager is not at work")
 
     def gather(self, context: Context, nics: Sequence[Nic]) -> Snapshot:
         """Returns the profiles of cards, bonds and VLANs, and which one each interface has at present."""

@@ -54,12 +54,12 @@ class Manager:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._installed = all(program(context, name) is not None for name in ("NetworkManager", "nmcli"))
+        self.is_installed = all(program(context, name) is not None for name in ("NetworkManager", "nmcli"))
 
     @cached_property
     def devices(self) -> Mapping[str, Device]:
         """What it says of all interfaces, by name; nothing if it does not run."""
-        here = self._context.root == Path("/") and self._installed
+        here = self._context.root == Path("/") and self.is_installed
         if not here or not self._context.path("/run/NetworkManager").is_dir():
             return {}
         # Nothing is escaped, so what may hold a colon comes last.
@@ -72,7 +72,7 @@ class Manager:
         """Whether it runs; below another root, whether it is started with the guest."""
         if self._context.root == Path("/"):
             return bool(self.devices)
-        return self._installed and started_by(self._context, *_SERVICES) is not None
+        return self.is_installed and started_by(self._context, *_SERVICES) is not None
 
     @cached_property
     def plugins(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ __all__ = ("is_masked", "networkd_facts", "runs", "started_by", "starts_unknown"
 _UNITS = "/etc/systemd/system"
 _FOLDERS = (_UNITS, "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system",
             "/lib/systemd/system")  # fmt: skip
+_RUNNING = "/run/systemd/units"  # where a systemd that is not too old has a link for each unit that is active
 _RUNLEVELS = "/etc/runlevels"
 _SCRIPTS = ("/etc", "/etc/rc.d", "/etc/init.d")  # where distributions have the folders rc2.d and so on
 
@@ -56,8 +57,10 @@ def runs(context: Context, name: str) -> bool:
     """Returns whether the service ``name`` runs, or is done with what it had to do; never below another root."""
     if context.root != Path("/"):
         return False
+    # Files that a service itself leaves in /run may stay when it is stopped.
+    if context.path(_RUNNING).is_dir():
+        return os.path.lexists(context.path(f"{_RUNNING}/invocation:{name}.service", follow=False))
     if context.path("/run/systemd/system").is_dir():
-        # Files that a service leaves in /run stay when it is stopped.
         done = context.run(("systemctl", "is-active", f"{name}.service"), timeout=5, check=False)
         return done.stdout.strip() == b"active"
     return any(context.path(f"{folder}/{name}").exists() for folder in ("/run/openrc/started", "/var/lock/subsys"))

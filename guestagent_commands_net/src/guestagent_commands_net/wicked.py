@@ -13,7 +13,7 @@ from guestagent_core.errors import CommandError
 from .backends import FileChange, Plan, Snapshot, Step, Steps
 from .gateway_routes import share_on_link
 from .model import Change, Dns, Interface, merge
-from .probing import claims_of
+from .probing import Found, claims_of
 from .reading import find_files, program, read_files
 from .services import runs, started_by
 from .shell_variables import ShellVariables, decoded, double_quoted
@@ -52,19 +52,19 @@ class Wicked:
         """Returns what wicked runs, what its files name, and what they could name."""
         if program(context, "wicked") is None:
             return {}
-        runs_here = runs(context, _DAEMON)
+        live = runs(context, _DAEMON)
         link = None if context.root == Path("/") else started_by(context, _SERVICE)
-        started = "wicked runs" if runs_here else None if link is None else f"{link} starts wicked"
-        idle = "wicked does not run" if context.root == Path("/") else "nothing starts wicked"
-        holds, names = {}, {}
-        files = self.gather(context, nics).files
-        for path in self._ifcfg_files(files):
-            name, says = path.removeprefix(f"{_FOLDER}/ifcfg-"), f"{path} is for it"
-            if runs_here and _start_mode(path, files[path]) not in _NOT_STARTED:
-                holds[name] = f"{says}, and wicked runs"
-            else:
-                names[name] = says
-        return claims_of(nics, started=started, idle=idle, holds=holds, names=names)
+        started = "wicked runs" if live else None if link is None else f"{link} starts wicked"
+
+        def look(found: Found) -> None:
+            files = self.gather(context, nics).files
+            for path in self._ifcfg_files(files):
+                name = path.removeprefix(f"{_FOLDER}/ifcfg-")
+                found.names[name] = f"{path} is for it"
+                if live and _start_mode(path, files[path]) not in _NOT_STARTED:
+                    found.holds[name] = f"{path} is for it, and wicked runs"
+
+        return claims_of(nics, look, started=started, idle="wicked is not at work: enable and start it")
 
     def gather(self, context: Context, nics: Sequence[Nic]) -> Snapshot:
         """Returns the files of interfaces, the routes of the machine, and netconfig's settings."""
