@@ -191,3 +191,20 @@ def test_each_interface_is_applied_by_who_reads_its_file(tmp_path: Path) -> None
     assert (ups, applies) == (["eth0", "eth2", "eth4"], ["eth1", "eth3"])
     kept = [each.path[-4:] for each in changes if b"NM_CONTROLLED=no" in (each.content or b"")]
     assert kept == ["eth0", "eth2", "eth4"]
+
+
+def test_of_two_files_of_a_card_that_one_is_changed_by_which_it_is_connected(tmp_path: Path) -> None:
+    files = {
+        **NM,
+        "/usr/lib64/NetworkManager/1.40.16-13.el8/libnm-settings-plugin-ifcfg-rh.so": "",
+        f"{FOLDER}/ifcfg-eth0": "DEVICE=eth0\nBOOTPROTO=dhcp\n",
+        f"{FOLDER}/ifcfg-Wired_1": "HWADDR=02:00:00:00:00:01\nBOOTPROTO=dhcp\n",
+        f"{FOLDER}/ifcfg-eth1": "DEVICE=eth1\n",
+    }
+    nic = Nic("eth0", "02:00:00:00:00:01")
+    wanted = Change((Interface("eth0", addresses=(ip_interface("192.0.2.1/24"),)),), whole=False)
+    for number, (state, chosen) in enumerate((("connected", "Wired_1"), ("disconnected", "eth0"))):
+        connected = Connected(state, "a", "Wired 1", f"{FOLDER}/ifcfg-Wired_1")
+        context = plant(tmp_path / str(number), files, Running(("NetworkManager",), {"eth0": connected}))
+        snapshot = Ifcfg().gather(context, (nic,))
+        assert [each.path for each in Ifcfg().render(wanted, snapshot)] == [f"{FOLDER}/ifcfg-{chosen}"]

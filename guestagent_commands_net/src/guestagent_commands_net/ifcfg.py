@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -59,7 +59,7 @@ class Ifcfg:
         readers = Readers(context)
 
         def look(found: Found) -> None:
-            files = self._values(context, nics)
+            files = self._values(self._in_use(context, nics, readers), nics)
             for name in (nic.name for nic in nics):
                 active = readers.manager.file_of(name) or ""
                 if active.startswith(f"{_FOLDER}/"):
@@ -81,19 +81,20 @@ class Ifcfg:
     def gather(self, context: Context, nics: Sequence[Nic]) -> Snapshot:
         """Returns the files, and who reads those of each interface."""
         readers = Readers(context)
-        files = self._values(context, nics)
+        found = self._in_use(context, nics, readers)
+        files = self._values(found, nics)
         facts = {_MANAGER: readers.reader("", {})}
         for name in (*(nic.name for nic in nics), *files):
             facts[f"{_MANAGER} {name}"] = readers.reader(name, files[name][1] if name in files else {})
-        return Snapshot(self._files(context), facts, tuple(nics))
+        return Snapshot(found, facts, tuple(nics))
 
     def profiles(self, context: Context, nics: Sequence[Nic]) -> dict[str, IfcfgProfile]:
         """Returns what NetworkManager makes of the files, if it reads them, by the interface that each is for."""
-        return {name: IfcfgProfile.of(values) for name, (_, values) in self._values(context, nics).items()}
-
-    def _values(self, context: Context, nics: Sequence[Nic]) -> dict[str, tuple[str, dict[str, str]]]:
-        """Returns the file of each interface, and what it says."""
         files = self._files(context)
+        return {name: IfcfgProfile.of(values) for name, (_, values) in self._values(files, nics).items()}
+
+    def _values(self, files: Files, nics: Sequence[Nic]) -> dict[str, tuple[str, dict[str, str]]]:
+        """Returns the file of each interface, and what it says."""
         paths = self._files_of(files, nics)
         return {name: (path, ShellVariables(decoded(path, files[path])).values()) for name, path in paths.items()}
 
@@ -101,19 +102,34 @@ class Ifcfg:
         paths = find_files(context, f"{_FOLDER}/*")
         return read_files(context, (path for path in paths if _FILE.fullmatch(path) and not _LEFT_OVER.search(path)))
 
+    def _in_use(self, context: Context, nics: Sequence[Nic], readers: Readers) -> dict[str, FileState]:
+        """Returns the files, of several for an interface that one alone by which NetworkManager has configured it."""
+        files = self._files(context)
+        for name, path in list(self._named(files, nics)):
+            active = readers.manager.file_of(name)
+            if active in files and active != path:
+                del files[path]
+        return files
+
     def _files_of(self, files: Files, nics: Iterable[Nic]) -> dict[str, str]:
-        """Returns the main file of each interface, by its name; one that names none is known by its MAC."""
-        names = {nic.mac: nic.name for nic in nics}
+        """Returns the main file of each interface, by its name."""
         found: dict[str, str] = {}
+        for name, path in self._named(files, nics):
+            if name not in found or path == f"{_FOLDER}/ifcfg-{name}":
+                found[name] = path
+        return found
+
+    def _named(self, files: Files, nics: Iterable[Nic]) -> Iterator[tuple[str, str]]:
+        """Gives each main file with the interface that it is for; one that names none is known by its MAC."""
+        names = {nic.mac: nic.name for nic in nics}
         for path in sorted(files):
             matched = _FILE.fullmatch(path)
             if matched is None or matched[1] != "ifcfg" or ":" in matched[2]:
                 continue
             values = ShellVariables(decoded(path, files[path])).values()
             name = values.get("DEVICE") or names.get(values.get("HWADDR", "").lower()) or matched[2]
-            if name != "lo" and (name not in found or matched[2] == name):
-                found[name] = path
-        return found
+            if name != "lo":
+                yield name, path
 
     def read(self, files: Files, nics: Sequence[Nic] = ()) -> tuple[Interface, ...]:
         """Returns the interfaces that have files."""

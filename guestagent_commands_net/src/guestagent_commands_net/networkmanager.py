@@ -232,13 +232,9 @@ def _of_others(context: Context, nics: Sequence[Nic], manager: Manager, profiles
         of_ifcfg = name in ifcfg and _is_preferred(ifcfg[name], profiles.best(name), manager)
         if device is not None and device.is_held:
             path = manager.file_of(name) if ifcfg else ""
-            return (
-                device.profile.startswith(_NETPLAN)
-                or (path or "").startswith(f"{_IFCFG_FOLDER}/")
-                or (
-                    path is None and of_ifcfg  # an old one does not tell by which file
-                )
-            )
+            # An old one does not tell by which file.
+            by_ifcfg = of_ifcfg if path is None else path.startswith(f"{_IFCFG_FOLDER}/")
+            return by_ifcfg or device.profile.startswith(_NETPLAN)
         if device is not None and device.state == "unmanaged":
             return True
         of_netplan = [_is_netplans(each) for each in profiles.of(name)]
