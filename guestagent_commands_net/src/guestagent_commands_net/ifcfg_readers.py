@@ -91,4 +91,4 @@ class Readers:
         if is_false(values.get("NM_CONTROLLED", "")):
             return "it says NM_CONTROLLED=no, which keeps NetworkManager away"
         device = self.manager.devices.get(name)
-        return "NetworkManager has it as unmanaged" if device is not None and device.state == "unmanaged" else None
+        return "NetworkManager has it as unmanaged" if device is not None and device.is_unmanaged else None

@@ -59,6 +59,11 @@ class NetworkManager:
                 device, of_nic = manager.devices.get(name), profiles.of(name)
                 if device is not None and device.is_held:
                     found.holds[name] = f"NetworkManager has it {device.state} by {device.profile!r}"
+                elif device is not None and device.is_unmanaged:
+                    if of_nic:
+                        found.unused[name] = f"{of_nic[0].path} is for it, but NetworkManager has it as unmanaged"
+                    else:
+                        found.others.add(name)
                 elif of_nic:
                     found.names[name] = f"{of_nic[0].path} is for it"
 
@@ -235,8 +240,6 @@ def _of_others(context: Context, nics: Sequence[Nic], manager: Manager, profiles
             # An old one does not tell by which file.
             by_ifcfg = of_ifcfg if path is None else path.startswith(f"{_IFCFG_FOLDER}/")
             return by_ifcfg or device.profile.startswith(_NETPLAN)
-        if device is not None and device.state == "unmanaged":
-            return True
         of_netplan = [_is_netplans(each) for each in profiles.of(name)]
         return of_ifcfg or (bool(of_netplan) and all(of_netplan)) or (name in left and device is None)
 

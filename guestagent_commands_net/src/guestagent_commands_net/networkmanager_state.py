@@ -48,6 +48,11 @@ class Device:
         """Whether it was NetworkManager that configured it: ``connected (externally)`` means that it only looks on."""
         return self.state == "connected" or self.state.startswith("connecting")
 
+    @property
+    def is_unmanaged(self) -> bool:
+        """Whether NetworkManager is told to keep its hands off it."""
+        return self.state == "unmanaged"
+
 
 class Manager:
     """NetworkManager as it is at this moment; what is asked of it is asked once."""
