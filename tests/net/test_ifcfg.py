@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from tests.net.live import Connected, Running, plant
 from tests.net.models import DictStore, files_of, nics_of, vectors
+from tests.net.trees import NM, SCRIPTS
 
 from guestagent_commands_net.backends import FileState, Snapshot
 from guestagent_commands_net.ifcfg import Ifcfg
@@ -229,3 +231,51 @@ def test_search_domains_stand_with_the_ip_version_that_is_used() -> None:
     wanted = Interface("eth0", addresses=(ip_interface("2001:db8::42/64"),), dns=Dns((), ("example.org",)))
     assert "\nDOMAIN=example.org\n" in files_written(wanted, "network")["ifcfg-eth0"]
     assert "\nIPV6_DOMAIN=example.org\n" in files_written(wanted, "NetworkManager")["ifcfg-eth0"]
+
+
+def test_each_interface_is_applied_by_who_reads_its_file(tmp_path: Path) -> None:
+    """One that is kept from NetworkManager is the scripts' although NetworkManager runs, and only that one."""
+    files = {
+        **NM,
+        **SCRIPTS,
+        "/usr/lib64/NetworkManager/1.40.16-13.el8/libnm-settings-plugin-ifcfg-rh.so": "",
+        f"{FOLDER}/ifcfg-eth0": "DEVICE=eth0\nNM_CONTROLLED=no\n",
+        f"{FOLDER}/ifcfg-eth1": "DEVICE=eth1\n",
+        f"{FOLDER}/ifcfg-eth2": "DEVICE=eth2\n",
+    }
+    states = {
+        "eth0": "unmanaged",
+        "eth1": "connected",
+        "eth2": "unmanaged",
+        "eth3": "disconnected",
+        "eth4": "unmanaged",
+    }
+    running = Running(("NetworkManager",), {name: Connected(state, name) for name, state in states.items()})
+    nics = tuple(Nic(name, f"02:00:00:00:00:0{name[3]}") for name in states)
+    snapshot = Ifcfg().gather(plant(tmp_path, files, running), nics)
+    wanted = tuple(Interface(name, addresses=(ip_interface(f"192.0.2.1{name[3]}/24"),)) for name in states)
+    change = Change(wanted, whole=False)
+    changes = Ifcfg().render(change, snapshot)
+    plan = Ifcfg().plan(change, snapshot, changes)
+    ups = [step.argv[-1] for step in plan.apply.after if step.argv[0] == "ifup"]
+    applies = [step.argv[-1] for step in plan.apply.after if step.argv[:3] == ("nmcli", "device", "reapply")]
+    assert (ups, applies) == (["eth0", "eth2", "eth4"], ["eth1", "eth3"])
+    kept = [each.path[-4:] for each in changes if b"NM_CONTROLLED=no" in (each.content or b"")]
+    assert kept == ["eth0", "eth2", "eth4"]
+
+
+def test_of_two_files_of_a_card_that_one_is_changed_by_which_it_is_connected(tmp_path: Path) -> None:
+    files = {
+        **NM,
+        "/usr/lib64/NetworkManager/1.40.16-13.el8/libnm-settings-plugin-ifcfg-rh.so": "",
+        f"{FOLDER}/ifcfg-eth0": "DEVICE=eth0\nBOOTPROTO=dhcp\n",
+        f"{FOLDER}/ifcfg-Wired_1": "HWADDR=02:00:00:00:00:01\nBOOTPROTO=dhcp\n",
+        f"{FOLDER}/ifcfg-eth1": "DEVICE=eth1\n",
+    }
+    nic = Nic("eth0", "02:00:00:00:00:01")
+    wanted = Change((Interface("eth0", addresses=(ip_interface("192.0.2.1/24"),)),), whole=False)
+    for number, (state, chosen) in enumerate((("connected", "Wired_1"), ("disconnected", "eth0"))):
+        connected = Connected(state, "a", "Wired 1", f"{FOLDER}/ifcfg-Wired_1")
+        context = plant(tmp_path / str(number), files, Running(("NetworkManager",), {"eth0": connected}))
+        snapshot = Ifcfg().gather(context, (nic,))
+        assert [each.path for each in Ifcfg().render(wanted, snapshot)] == [f"{FOLDER}/ifcfg-{chosen}"]

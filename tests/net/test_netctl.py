@@ -170,6 +170,11 @@ def test_what_it_holds_and_what_is_no_profile(tmp_path: Path) -> None:
     (tmp_path / "usr/bin").mkdir(parents=True)
     (tmp_path / "usr/bin/netctl").touch(0o755)
     found = {name: evidence.claim for name, evidence in BACKEND.probe(context, CARDS[:2]).items()}
+    assert found == {"eth0": Claim.COULD, "eth1": Claim.COULD}, "a profile, and not enabled"
+    wants = tmp_path / "etc/systemd/system/multi-user.target.wants"
+    wants.mkdir(parents=True)
+    (wants / "netctl@home.service").symlink_to("/usr/lib/systemd/system/netctl@.service")
+    found = {name: evidence.claim for name, evidence in BACKEND.probe(context, CARDS[:2]).items()}
     assert found == {"eth0": Claim.CONFIGURED, "eth1": Claim.COULD}
 
 

@@ -260,7 +260,10 @@ def test_what_it_holds(tmp_path: Path) -> None:
     tool = tmp_path / "usr/sbin/netplan"
     tool.parent.mkdir(parents=True)
     tool.touch(0o755)
-    found = BACKEND.probe(context, (Nic("eth5", CARDS[0].mac), Nic("eth7", CARDS[1].mac)))
+    nics = (Nic("eth5", CARDS[0].mac), Nic("eth7", CARDS[1].mac))
+    assert {name: evidence.claim for name, evidence in BACKEND.probe(context, nics).items()} == {"eth5": Claim.UNUSED}
+    (tmp_path / "usr/sbin/networkctl").touch(0o755)
+    found = BACKEND.probe(context, nics)
     assert {name: evidence.claim for name, evidence in found.items()} == {"eth5": Claim.CONFIGURED, "eth7": Claim.COULD}
 
 

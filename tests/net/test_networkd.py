@@ -240,7 +240,8 @@ def test_what_it_holds(tmp_path: Path) -> None:
         (tmp_path / path.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path.lstrip("/")).write_text(text)
     (tmp_path / "usr/bin/networkctl").chmod(0o755)
-    assert BACKEND.probe(context, NICS) == {}, "installed, and not enabled"
+    found = {name: evidence.claim for name, evidence in BACKEND.probe(context, NICS).items()}
+    assert found == {"eth0": Claim.UNUSED, "eth3": Claim.UNUSED}, "installed, and not enabled"
     wants = tmp_path / "etc/systemd/system/multi-user.target.wants"
     wants.mkdir(parents=True)
     (wants / "systemd-networkd.service").symlink_to("/lib/systemd/system/systemd-networkd.service")

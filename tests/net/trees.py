@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tests.net.live import Running
+
 __all__ = ("TREES", "Tree")
 
 DEBIAN_INTERFACES = """\
@@ -68,6 +70,9 @@ IFCFG = "BOOTPROTO=dhcp\nDEVICE=eth0\nHWADDR=bc:76:4e:20:00:40\nONBOOT=yes\nTYPE
 ARCH_NETWORK = "[Match]\nName=en*\nName=eth*\n\n[Network]\nDHCP=yes\n\n[DHCPv4]\nRouteMetric=100\n"
 
 IFUPDOWN = {"/sbin/ifup": "", "/sbin/ifdown": "-> ifup", "/sbin/ifquery": "-> ifup"}
+NETWORKING = {
+    "/etc/systemd/system/multi-user.target.wants/networking.service": "-> /lib/systemd/system/networking.service",
+}
 SYSTEMD = {"/usr/bin/networkctl": "", "/usr/bin/systemctl": ""}
 NETPLAN = {
     **SYSTEMD,
@@ -85,6 +90,14 @@ NETWORKD = {
         "-> /lib/systemd/system/systemd-networkd.service",
 }  # fmt: skip
 WICKED = {"/usr/sbin/wicked": "", "/etc/systemd/system/network.service": "-> /usr/lib/systemd/system/wicked.service"}
+SCRIPTS = {
+    "/etc/sysconfig/network-scripts/ifup-eth": "",
+    "/etc/rc.d/init.d/network": "",
+    "/etc/init.d": "-> rc.d/init.d",
+    "/etc/rc.d/rc3.d/S10network": "-> ../init.d/network",
+}
+SUSE_IFCFG = "BOOTPROTO='dhcp'\nSTARTMODE='auto'\n"
+ALPINE_BOOT = {"/etc/runlevels/boot/networking": "-> /etc/init.d/networking"}
 ALPINE = "auto lo\niface lo inet loopback\n\nauto eth0\niface eth0 inet dhcp\n"
 
 
@@ -93,17 +106,22 @@ class Tree:
     """The files of one distribution, and who configures its network."""
 
     name: str
-    owner: str
+    owner: str | None
+    """None: nobody does."""
     files: dict[str, str] = field(default_factory=dict)
     fresh: str | None = None
     """Who configures a card that nothing names; None: the owner."""
+    running: Running | None = None
+    """What runs; None: it is the tree of a machine that is off."""
+    says: str = ""
+    """A pattern that the error fits, where nobody configures it."""
 
 
 TREES = (
     Tree("Debian 11, 12, 13: installer", "ifupdown",
-         {**IFUPDOWN, **SYSTEMD, "/etc/network/interfaces": DEBIAN_INTERFACES + ALLOW}),
+         {**IFUPDOWN, **SYSTEMD, **NETWORKING, "/etc/network/interfaces": DEBIAN_INTERFACES + ALLOW}),
     Tree("Debian 11: cloud image", "ifupdown",
-         {**IFUPDOWN, **SYSTEMD, "/etc/network/interfaces": DEBIAN_INTERFACES,
+         {**IFUPDOWN, **SYSTEMD, **NETWORKING, "/etc/network/interfaces": DEBIAN_INTERFACES,
           "/etc/network/interfaces.d/50-cloud-init": ALPINE}),
     Tree("Debian 12, 13: cloud image, before cloud-init", "netplan",
          {**NETPLAN, **NETWORKD, "/etc/netplan/90-default.yaml": DEBIAN_NETPLAN}),
@@ -111,7 +129,7 @@ TREES = (
          {**NETPLAN, **NETWORKD, "/etc/netplan/90-default.yaml": DEBIAN_NETPLAN,
           "/etc/netplan/50-cloud-init.yaml": CLOUD_NETPLAN}),
     Tree("Debian 11, 12, 13: desktop", "networkmanager",
-         {**IFUPDOWN, **SYSTEMD, **NM, "/etc/network/interfaces": DEBIAN_INTERFACES}),
+         {**IFUPDOWN, **SYSTEMD, **NETWORKING, **NM, "/etc/network/interfaces": DEBIAN_INTERFACES}),
     Tree("Ubuntu 20.04, 22.04, 24.04: server", "netplan",
          {**NETPLAN, **NETWORKD,
           "/etc/netplan/00-installer-config.yaml": "network:\n  ethernets:\n    eth0:\n      dhcp4: true\n"}),
@@ -126,8 +144,7 @@ TREES = (
     Tree("RHEL, Rocky 10: an ifcfg file that an upgrade left", "networkmanager",
          {**SYSTEMD, **NM, "/etc/sysconfig/network-scripts/ifcfg-eth0": IFCFG}),
     Tree("RHEL, CentOS 7: network scripts", "ifcfg",
-         {**SYSTEMD, "/etc/sysconfig/network-scripts/ifup-eth": "",
-          "/etc/sysconfig/network-scripts/ifcfg-eth0": IFCFG}),
+         {**SYSTEMD, **SCRIPTS, "/etc/sysconfig/network-scripts/ifcfg-eth0": IFCFG}),
     Tree("RHEL, Rocky 9, 10; Fedora: cloud image", "networkmanager",
          {**SYSTEMD, **NM, "/etc/NetworkManager/system-connections/cloud-init-eth0.nmconnection": KEYFILE}),
     Tree("RHEL, Rocky 9, 10; Fedora: installer", "networkmanager",
@@ -135,17 +152,20 @@ TREES = (
           "/etc/NetworkManager/system-connections/eth0.nmconnection": KEYFILE.replace("cloud-init eth0", "eth0")}),
     Tree("Fedora: no profile yet", "networkmanager", {**SYSTEMD, **NM}),
     Tree("SLES, openSUSE Leap 15", "wicked",
-         {**SYSTEMD, **WICKED, "/etc/sysconfig/network/ifcfg-eth0": "BOOTPROTO='dhcp'\nSTARTMODE='auto'\n"}),
+         {**SYSTEMD, **WICKED, "/etc/sysconfig/network/ifcfg-eth0": SUSE_IFCFG}),
     Tree("openSUSE Tumbleweed", "networkmanager", {**SYSTEMD, **NM}),
     Tree("Alpine: setup-alpine, busybox", "busybox",
-         {"/bin/busybox": "", "/sbin/ifup": "-> /bin/busybox", "/etc/network/interfaces": ALPINE}),
+         {"/bin/busybox": "", "/sbin/ifup": "-> /bin/busybox", "/etc/network/interfaces": ALPINE,
+          **ALPINE_BOOT}),
     Tree("Alpine: ifupdown-ng", "ifupdown-ng",
          {"/bin/busybox": "", "/sbin/ifupdown-ng": "", "/sbin/ifup": "-> ifupdown-ng",
-          "/etc/network/interfaces": ALPINE}),
+          "/etc/network/interfaces": ALPINE, **ALPINE_BOOT}),
     Tree("Arch: cloud image", "networkd", {**NETWORKD, "/etc/systemd/network/20-ethernet.network": ARCH_NETWORK}),
     Tree("Arch: netctl", "netctl",
          {**SYSTEMD, "/usr/bin/netctl": "",
-          "/etc/netctl/eth0": "Interface=eth0\nConnection=ethernet\nIP=dhcp\n"}),
+          "/etc/netctl/eth0": "Interface=eth0\nConnection=ethernet\nIP=dhcp\n",
+          "/etc/systemd/system/multi-user.target.wants/netctl@eth0.service":
+              "-> /usr/lib/systemd/system/netctl@.service"}),
     Tree("Gentoo: netifrc", "netifrc",
          {"/etc/init.d/net.lo": "#!/sbin/openrc-run\n", "/etc/init.d/net.eth0": "-> net.lo",
           "/etc/runlevels/default/net.eth0": "-> /etc/init.d/net.eth0", "/etc/conf.d/net": 'config_eth0="dhcp"\n'}),

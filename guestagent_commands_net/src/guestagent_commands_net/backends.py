@@ -68,6 +68,9 @@ class FileChange:
 class Claim(IntEnum):
     """How strongly a backend's tool holds an interface, the strongest last."""
 
+    UNUSED = 0
+    """Its files name the interface, and nobody goes by them, because nothing starts the tool or because they say so
+    themselves. It never gets the interface; the error that nobody has it tells the reason."""
     COULD = 1
     """It is what this machine configures its network with, but it knows nothing of this interface."""
     CONFIGURED = 2
@@ -145,8 +148,9 @@ class NetworkBackend(Protocol):
     def probe(self, context: Context, nics: Sequence[Nic]) -> Mapping[str, Evidence]:
         """Returns what the tool holds of ``nics``, by name; an interface that it has nothing to do with is left out.
 
-        What it configures through another tool is its own and not the other's. With a root other than ``/`` no program
-        is run, and nothing is managed.
+        What it configures through another tool is its own and not the other's. Files alone make nothing its own: the
+        tool has to be at work, or be started with the machine. With a root other than ``/`` no program is run, and
+        nothing is managed.
         """
 
     def gather(self, context: Context, nics: Sequence[Nic]) -> Snapshot:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from guestagent_core.errors import CommandError
 
-from .backends import Claim, Evidence, FileChange, Plan, Snapshot, Step, Steps
+from .backends import FileChange, Plan, Snapshot, Step, Steps
 from .checks import NetworkValueError
 from .freebsd_form import (
     DEFAULTS,
@@ -26,13 +26,14 @@ from .freebsd_form import (
 from .freebsd_links import CLONED, bonds_of, create_args, share_primary, variable, vlan_word, vlans_of
 from .gateway_routes import share_on_link
 from .model import VERSIONS, Bond, Change, Interface, Vlan, merge
+from .probing import Found, claims_of
 from .reading import read_file
 from .shell_variables import ShellVariables, decoded, double_quoted
 
 if TYPE_CHECKING:
     from guestagent_core import Context
 
-    from .backends import Files
+    from .backends import Evidence, Files
     from .model import Nic
 
 __all__ = ("Freebsd",)
@@ -54,15 +55,16 @@ class Freebsd:
         """Returns the interfaces that rc.conf names, and those that it could name."""
         if not context.path(_SYSTEM).is_file():
             return {}
-        values = ShellVariables(_text(self.gather(context, nics).files)).values()
-        found = {}
-        for nic in nics:
-            if f"ifconfig_{variable(nic.name)}" in values or f"ifconfig_{variable(nic.name)}_ipv6" in values:
-                claim = Claim.MANAGES if context.root == Path("/") and nic.up else Claim.CONFIGURED
-                found[nic.name] = Evidence(claim, f"{_FILE} names it")
-            else:
-                found[nic.name] = Evidence(Claim.COULD, f"{_SYSTEM} is there")
-        return found
+
+        def look(found: Found) -> None:
+            values = ShellVariables(_text(self.gather(context, nics).files)).values()
+            for nic in nics:
+                if f"ifconfig_{variable(nic.name)}" in values or f"ifconfig_{variable(nic.name)}_ipv6" in values:
+                    found.names[nic.name] = f"{_FILE} names it"
+                    if context.root == Path("/") and nic.up:
+                        found.holds[nic.name] = f"{_FILE} names it, and it is up"
+
+        return claims_of(nics, look, started=f"{_SYSTEM} is there")
 
     def gather(self, context: Context, nics: Sequence[Nic]) -> Snapshot:
         """Returns ``/etc/rc.conf``."""

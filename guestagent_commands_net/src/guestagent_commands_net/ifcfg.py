@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guestagent_core.errors import CommandError
 
-from .backends import Claim, Evidence, FileChange, FileState, Plan, Snapshot, Step, Steps
+from .backends import FileChange, FileState, Plan, Snapshot, Step, Steps
 from .ifcfg_files import read_alias, read_routes, without_rules, write_aliases, write_routes
 from .ifcfg_form import is_known, read_values, write_values
+from .ifcfg_readers import NETWORK_MANAGER, NETWORK_SCRIPTS, IfcfgProfile, Readers, is_false
 from .model import Bond, Change, Interface, Route, merge
-from .reading import find_files, program, read_file, read_files
+from .probing import Found, claims_of
+from .reading import find_files, read_files
 from .shell_variables import ShellVariables, decoded
 
 if TYPE_CHECKING:
     from guestagent_core import Context
 
-    from .backends import Files
+    from .backends import Evidence, Files
     from .model import Nic
 
 __all__ = ("Ifcfg",)
 
 _FOLDER = "/etc/sysconfig/network-scripts"
-_SCRIPT = f"{_FOLDER}/ifup-eth"
-_PLUGIN = "/usr/lib*/NetworkManager/*/libnm-settings-plugin-ifcfg-rh.so"
-"""What NetworkManager reads the files by; Red Hat's tenth release has it no more."""
 _HEADER = "# Automatically generated, do not edit"
 _MANAGER = "manager"
-"""The fact that says who reads the files: ``network`` or ``NetworkManager``."""
+"""The fact that says who reads the files, and with an interface's name behind it, who reads that one's."""
 _FILE = re.compile(rf"{_FOLDER}/(ifcfg|route6?|rule6?)-([^/]+)")
 _LEFT_OVER = re.compile(r"(?:~|\.(?:bak|orig|old|save|swp|tmp|rpm(?:save|new|orig)))$")
 
@@ -48,50 +47,87 @@ class Ifcfg:
     writes_resolv_conf = True
 
     def probe(self, context: Context, nics: Sequence[Nic]) -> Mapping[str, Evidence]:
-        """Returns what the files name, if anybody reads them, and what they could name."""
-        scripts = read_file(context, _SCRIPT) is not None
-        if not scripts and not find_files(context, _PLUGIN):
+        """Returns what was configured by the files, what they name, and what they could name.
+
+        Where NetworkManager runs it knows by which file it has configured an interface: one that is only left over does
+        not count then.
+        """
+        if not context.path(_FOLDER).is_dir():
             return {}
-        owned = self._files_of(self.gather(context, nics).files, nics)
-        found = {}
-        for nic in nics:
-            if nic.name in owned:
-                claim = Claim.MANAGES if context.root == Path("/") and nic.up else Claim.CONFIGURED
-                found[nic.name] = Evidence(claim, f"{owned[nic.name]} names it")
-            elif scripts:
-                found[nic.name] = Evidence(Claim.COULD, f"{_SCRIPT} is there")
-        return found
+        readers = Readers(context)
+
+        def look(found: Found) -> None:
+            files = self._values(self._in_use(context, nics, readers), nics)
+            for name in (nic.name for nic in nics):
+                active = readers.manager.file_of(name) or ""
+                if active.startswith(f"{_FOLDER}/"):
+                    found.holds[name] = f"NetworkManager has it by {active}"
+                elif name in files:
+                    path, values = files[name]
+                    why = readers.why_unused(name, values)
+                    if why is not None:
+                        found.unused[name] = f"{path} is for it, but {why}"
+                    elif readers.reader(name, values) == NETWORK_SCRIPTS and _is_up(context, nics, name, values):
+                        found.holds[name] = f"{path} is for it, and it is up"
+                    else:
+                        found.names[name] = f"{path} is for it"
+                elif readers.scripts is None:
+                    found.others.add(name)  # NetworkManager has files of its own for it
+
+        return claims_of(nics, look, started=readers.scripts or readers.plugin, idle=f"nobody reads {_FOLDER}")
 
     def gather(self, context: Context, nics: Sequence[Nic]) -> Snapshot:
-        """Returns the files, and who reads them."""
-        paths = find_files(context, f"{_FOLDER}/*")
-        files = read_files(context, (path for path in paths if _FILE.fullmatch(path) and not _LEFT_OVER.search(path)))
-        manager = "network" if read_file(context, _SCRIPT) is not None else "NetworkManager"
-        if context.root == Path("/") and program(context, "nmcli") is not None:
-            done = context.run(["nmcli", "--terse", "--fields", "RUNNING", "general"], timeout=5, check=False)
-            if done.stdout.strip() == b"running" and not self._kept_from_manager(files):
-                manager = "NetworkManager"
-        return Snapshot(files, {_MANAGER: manager}, tuple(nics))
+        """Returns the files, and who reads those of each interface."""
+        readers = Readers(context)
+        found = self._in_use(context, nics, readers)
+        files = self._values(found, nics)
+        facts = {_MANAGER: readers.reader("", {})}
+        for name in (*(nic.name for nic in nics), *files):
+            facts[f"{_MANAGER} {name}"] = readers.reader(name, files[name][1] if name in files else {})
+        return Snapshot(found, facts, tuple(nics))
 
-    def _kept_from_manager(self, files: Files) -> bool:
-        """Whether every file says that NetworkManager has nothing to do with it."""
-        values = [ShellVariables(decoded(path, state)).values() for path, state in files.items() if "/ifcfg-" in path]
-        cards = [each for each in values if each.get("DEVICE") != "lo"]
-        return bool(cards) and all(each.get("NM_CONTROLLED", "yes").lower() == "no" for each in cards)
+    def profiles(self, context: Context, nics: Sequence[Nic]) -> dict[str, IfcfgProfile]:
+        """Returns what NetworkManager makes of the files, if it reads them, by the interface that each is for."""
+        files = self._files(context)
+        return {name: IfcfgProfile.of(values) for name, (_, values) in self._values(files, nics).items()}
+
+    def _values(self, files: Files, nics: Sequence[Nic]) -> dict[str, tuple[str, dict[str, str]]]:
+        """Returns the file of each interface, and what it says."""
+        paths = self._files_of(files, nics)
+        return {name: (path, ShellVariables(decoded(path, files[path])).values()) for name, path in paths.items()}
+
+    def _files(self, context: Context) -> dict[str, FileState]:
+        paths = find_files(context, f"{_FOLDER}/*")
+        return read_files(context, (path for path in paths if _FILE.fullmatch(path) and not _LEFT_OVER.search(path)))
+
+    def _in_use(self, context: Context, nics: Sequence[Nic], readers: Readers) -> dict[str, FileState]:
+        """Returns the files, of several for an interface that one alone by which NetworkManager has configured it."""
+        files = self._files(context)
+        for name, path in list(self._named(files, nics)):
+            active = readers.manager.file_of(name)
+            if active in files and active != path:
+                del files[path]
+        return files
 
     def _files_of(self, files: Files, nics: Iterable[Nic]) -> dict[str, str]:
-        """Returns the main file of each interface, by its name; one that names none is known by its MAC."""
-        names = {nic.mac: nic.name for nic in nics}
+        """Returns the main file of each interface, by its name."""
         found: dict[str, str] = {}
+        for name, path in self._named(files, nics):
+            if name not in found or path == f"{_FOLDER}/ifcfg-{name}":
+                found[name] = path
+        return found
+
+    def _named(self, files: Files, nics: Iterable[Nic]) -> Iterator[tuple[str, str]]:
+        """Gives each main file with the interface that it is for; one that names none is known by its MAC."""
+        names = {nic.mac: nic.name for nic in nics}
         for path in sorted(files):
             matched = _FILE.fullmatch(path)
             if matched is None or matched[1] != "ifcfg" or ":" in matched[2]:
                 continue
             values = ShellVariables(decoded(path, files[path])).values()
             name = values.get("DEVICE") or names.get(values.get("HWADDR", "").lower()) or matched[2]
-            if name != "lo" and (name not in found or matched[2] == name):
-                found[name] = path
-        return found
+            if name != "lo":
+                yield name, path
 
     def read(self, files: Files, nics: Sequence[Nic] = ()) -> tuple[Interface, ...]:
         """Returns the interfaces that have files."""
@@ -130,7 +166,6 @@ class Ifcfg:
 
     def render(self, change: Change, snapshot: Snapshot) -> tuple[FileChange, ...]:
         """Returns the files of the change's interfaces that differ; those of aliases go, and routes with none."""
-        by_manager = snapshot.facts.get(_MANAGER) == "NetworkManager"
         current = {interface.name: interface for interface in self.read(snapshot.files, snapshot.nics)}
         paths = self._files_of(snapshot.files, snapshot.nics)
         masters = {
@@ -148,6 +183,7 @@ class Ifcfg:
             path = paths.get(interface.name, f"{_FOLDER}/ifcfg-{interface.name}")
             wanted |= dict.fromkeys(self._others(snapshot.files, interface.name, path))
             before = decoded(path, snapshot.files[path]) if path in snapshot.files else f"{_HEADER}\n"
+            by_manager = _is_managed(snapshot, interface.name)
             wanted[path] = _written(merged, masters.get(interface.name), before, by_manager=by_manager)
             for version, routes in ((4, f"{_FOLDER}/route-{merged.name}"), (6, f"{_FOLDER}/route6-{merged.name}")):
                 text = write_routes(merged, version, by_manager=by_manager)
@@ -203,9 +239,27 @@ class Ifcfg:
             if each.content is None:
                 after.pop(each.path, None)
         old, new = (self._files_of(files, snapshot.nics) for files in (snapshot.files, after))
-        if snapshot.facts.get(_MANAGER) == "NetworkManager":
-            return Plan(_managed(change, old, new), _managed(change, new, old))
-        return Plan(_scripted(change, old, new), _scripted(change, new, old))
+        managed = change.only([name for name in change.names if _is_managed(snapshot, name)])
+        scripted = change.only([name for name in change.names if name not in managed.names])
+        return Plan(
+            _joined(_scripted(scripted, old, new), _managed(managed, old, new)),
+            _joined(_scripted(scripted, new, old), _managed(managed, new, old)),
+        )
+
+
+def _is_up(context: Context, nics: Iterable[Nic], name: str, values: Mapping[str, str]) -> bool:
+    """The scripts keep no list of what they have brought up: it is what they bring up at boot, and is up."""
+    up = context.root == Path("/") and any(nic.name == name and nic.up for nic in nics)
+    return up and not is_false(values.get("ONBOOT", ""))
+
+
+def _is_managed(snapshot: Snapshot, name: str) -> bool:
+    facts = snapshot.facts
+    return facts.get(f"{_MANAGER} {name}", facts.get(_MANAGER)) == NETWORK_MANAGER
+
+
+def _joined(first: Steps, second: Steps) -> Steps:
+    return Steps(first.before + second.before, first.after + second.after, first.harder + second.harder)
 
 
 def _scripted(change: Change, before: Mapping[str, str], after: Mapping[str, str]) -> Steps:
@@ -221,6 +275,8 @@ def _scripted(change: Change, before: Mapping[str, str], after: Mapping[str, str
 
 
 def _managed(change: Change, before: Mapping[str, str], after: Mapping[str, str]) -> Steps:
+    if not change.names:
+        return Steps()
     names = [name for name in change.names if name in after]
     reload = Step(("nmcli", "connection", "reload"), None, timeout=10)
     loads = [Step(("nmcli", "connection", "load", after[name]), name, timeout=10) for name in names]

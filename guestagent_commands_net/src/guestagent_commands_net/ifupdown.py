@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING
 
 from guestagent_core.errors import CommandError
 
-from .backends import Claim, Evidence, FileChange, Plan, Snapshot, Step, Steps
+from .backends import FileChange, Plan, Snapshot, Step, Steps
 from .ifupdown_dialects import DEBIAN
 from .ifupdown_file import InterfacesFile, base_name, included
 from .ifupdown_form import FAMILIES, is_known, read_stanzas, write_stanzas
 from .model import VERSIONS, Change, Interface, merge
+from .probing import Found, claims_of
 from .reading import find_files, read_file, target_of
+from .services import runs, started_by, starts_unknown
 
 if TYPE_CHECKING:
     from guestagent_core import Context
 
-    from .backends import Files, FileState
+    from .backends import Evidence, Files, FileState
     from .ifupdown_file import Block, Option, Starters
     from .model import Nic
 
@@ -28,6 +30,7 @@ __all__ = ("Ifupdown",)
 
 _MAIN = "/etc/network/interfaces"
 _STATE = "/run/network/ifstate"
+_SERVICE = "networking"
 _FOLDER_NAMES = re.compile(r"[A-Za-z0-9_-]+\Z")
 _DEEPEST = 10  # includes within includes
 _NEW = """\
@@ -60,19 +63,22 @@ class Ifupdown:
         """Returns what ifupdown has brought up, what its files name, and what it would bring up."""
         if read_file(context, _MAIN) is None or target_of(context, "ifup") != self.program:
             return {}
-        snapshot = self.gather(context, nics)
-        files = self.parse(snapshot.files)
-        up = self.brought_up(snapshot.files) if context.root == Path("/") else set()
-        found: dict[str, Evidence] = {}
-        for nic in nics:
-            where = next((file.path for file in files.values() if file.stanzas(nic.name)), None)
-            if where is None:
-                found[nic.name] = Evidence(Claim.COULD, f"{self.described} is installed, and {_MAIN} is there")
-            elif nic.name in up:
-                found[nic.name] = Evidence(Claim.MANAGES, f"{where} names it, and {self.state} has it as brought up")
-            else:
-                found[nic.name] = Evidence(Claim.CONFIGURED, f"{where} names it")
-        return found
+        started = None
+        if started_by(context, _SERVICE) or runs(context, _SERVICE) or starts_unknown(context):
+            started = f"{self.described} is installed, and {_MAIN} is there"
+
+        def look(found: Found) -> None:
+            snapshot = self.gather(context, nics)
+            files = self.parse(snapshot.files)
+            up = self.brought_up(snapshot.files) if context.root == Path("/") else set()
+            for name in (nic.name for nic in nics):
+                where = next((file.path for file in files.values() if file.stanzas(name)), None)
+                if where is not None:
+                    found.names[name] = f"{where} is for it"
+                    if name in up:
+                        found.holds[name] = f"{where} is for it, and {self.state} has it as brought up"
+
+        return claims_of(nics, look, started=started, idle=f"the service {_SERVICE} is not started: enable it")
 
     def gather(self, context: Context, nics: Sequence[Nic]) -> Snapshot:
         """Returns ``/etc/network/interfaces``, what it includes, and the tool's state."""

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 
 from guestagent_core.errors import CommandError
 
-from .backends import Claim, Evidence, FileChange, FileState, Plan, Snapshot, Step, Steps
+from .backends import FileChange, FileState, Plan, Snapshot, Step, Steps
 from .model import VERSIONS, Change, Interface, Nic, Vlan, merge
 from .netctl_form import Profile, as_read, read_profile, write_profile
+from .probing import Found, claims_of
 from .reading import find_files, program, read_files
 
 if TYPE_CHECKING:
     from guestagent_core import Context
 
-    from .backends import Files
+    from .backends import Evidence, Files
 
 __all__ = ("Netctl",)
 
@@ -39,22 +40,24 @@ class Netctl:
     writes_resolv_conf = True
 
     def probe(self, context: Context, nics: Sequence[Nic]) -> Mapping[str, Evidence]:
-        """Returns what netctl has started, what its profiles name, and what they could be written for."""
+        """Returns what netctl has started, what is enabled, and what a profile could be written for.
+
+        A profile is enabled with a change, so one that is not is no reason to leave its interface to nobody.
+        """
         if program(context, "netctl") is None or not context.path(_FOLDER).is_dir():
             return {}
-        profiles = self._profiles(self.gather(context, nics))
-        active = _active(context) if context.root == Path("/") and profiles.by_name else set()
-        found: dict[str, Evidence] = {}
-        for nic in nics:
-            started = next((each for each in profiles.by_name.get(nic.name, ()) if _name(each) in active), None)
-            profile = started or profiles.best(nic.name)
-            if started is not None:
-                found[nic.name] = Evidence(Claim.MANAGES, f"netctl has started {started.path}")
-            elif profile is not None:
-                found[nic.name] = Evidence(Claim.CONFIGURED, f"{profile.path} is for it")
-            else:
-                found[nic.name] = Evidence(Claim.COULD, "netctl is installed")
-        return found
+
+        def look(found: Found) -> None:
+            snapshot = self.gather(context, nics)
+            profiles = self._profiles(snapshot).by_name
+            active = _active(context) if context.root == Path("/") and profiles else set()
+            for name, profile in ((name, profile) for name, several in profiles.items() for profile in several):
+                if _name(profile) in active:
+                    found.holds[name] = f"netctl has started {profile.path}"
+                elif f"enabled {_name(profile)}" in snapshot.facts:
+                    found.names[name] = f"{profile.path} is for it, and is enabled"
+
+        return claims_of(nics, look, started="netctl is installed")
 
     def gather(self, context: Context, nics: Sequence[Nic]) -> Snapshot:
         """Returns the profiles of cards, bonds and VLANs, and which of them are enabled."""

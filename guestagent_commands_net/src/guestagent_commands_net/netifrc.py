@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING
 
 from guestagent_core.errors import CommandError
 
-from .backends import Claim, Evidence, FileChange, Plan, Snapshot, Step, Steps
+from .backends import FileChange, Plan, Snapshot, Step, Steps
 from .model import Change, Interface, Vlan, merge
 from .netifrc_form import names_of, read_interface, variable, vlans_of, write_interface
+from .probing import Found, claims_of
 from .reading import find_files, read_file
+from .services import started_by
 from .shell_variables import ShellVariables, decoded, double_quoted
 
 if TYPE_CHECKING:
     from guestagent_core import Context
 
-    from .backends import Files
+    from .backends import Evidence, Files
     from .model import Nic
 
 __all__ = ("Netifrc",)
@@ -26,6 +28,7 @@ __all__ = ("Netifrc",)
 _FILE = "/etc/conf.d/net"
 _SERVICES = "/etc/init.d"
 _LOOPBACK = f"{_SERVICES}/net.lo"
+_STARTED = ("/run/openrc/started", "/var/lib/init.d/started")
 _OPENRC = ("/sbin/openrc", "/usr/sbin/openrc", "/sbin/rc", "/sbin/openrc-run")
 _STYLE = "style"
 """The fact that says whether the shell of the services knows strings only (``openrc``), or arrays (``legacy``)."""
@@ -42,22 +45,23 @@ class Netifrc:
     writes_resolv_conf = False
 
     def probe(self, context: Context, nics: Sequence[Nic]) -> Mapping[str, Evidence]:
-        """Returns the interfaces that have a service, in a runlevel or running, and those that could have one."""
+        """Returns the interfaces that have a service, in a runlevel or running, and those that could have one.
+
+        A service is put into a runlevel with a change; what the file says of an interface without one is left over.
+        """
         if not context.path(_LOOPBACK).is_file():
             return {}
-        values = ShellVariables(_text(self.gather(context, nics).files)).values()
-        found = {}
-        for nic in nics:
-            levels = find_files(context, f"/etc/runlevels/*/net.{nic.name}")
-            started = context.root == Path("/") and context.path(f"/run/openrc/started/net.{nic.name}").exists()
-            if levels and started:
-                found[nic.name] = Evidence(Claim.MANAGES, f"the service net.{nic.name} is started")
-            elif levels or f"config_{variable(nic.name)}" in values:
-                where = levels[0] if levels else _FILE
-                found[nic.name] = Evidence(Claim.CONFIGURED, f"{where} names it")
-            else:
-                found[nic.name] = Evidence(Claim.COULD, f"{_LOOPBACK} is there")
-        return found
+
+        def look(found: Found) -> None:
+            for name in (nic.name for nic in nics):
+                service = f"net.{name}"
+                link = started_by(context, service)
+                if link is not None:
+                    found.names[name] = f"{link} is for it"
+                if context.root == Path("/") and any(context.path(f"{each}/{service}").exists() for each in _STARTED):
+                    found.holds[name] = f"the service {service} is started"
+
+        return claims_of(nics, look, started=f"{_LOOPBACK} is there")
 
     def gather(self, context: Context, nics: Sequence[Nic]) -> Snapshot:
         """Returns ``/etc/conf.d/net``, the style of its values, and the services that there are."""

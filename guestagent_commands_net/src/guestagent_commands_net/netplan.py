@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guestagent_core.errors import CommandError
 
-from .backends import Claim, Evidence, FileChange, FileState, Plan, Snapshot, Step, Steps
+from .backends import FileChange, FileState, Plan, Snapshot, Step, Steps
 from .model import Bond, Change, Interface, Nic, Vlan, merge
 from .netplan_files import dump, in_order, merged, parse, without_entries
 from .netplan_form import KINDS, KNOWN_KEYS, read_definitions, write_definition
-from .reading import find_files, networkd_facts, program, read_files, read_text
+from .networkmanager_state import Manager
+from .probing import Found, claims_of
+from .reading import find_files, program, read_files, read_text
+from .services import is_masked, networkd_facts
 
 if TYPE_CHECKING:
     from guestagent_core import Context
 
-    from .backends import Files
+    from .backends import Evidence, Files
 
 __all__ = ("Netplan",)
 
@@ -31,6 +33,8 @@ _HEADER = """\
 _FIRST = "0-guestagent-"  # sorts before every name that netplan gives to a file for a pattern
 _LINKS = "/run/systemd/netif/links"
 _NETWORKS = "/run/systemd/network/10-netplan-"
+_RENDERERS = {"networkd": ("systemd-networkd", "networkctl"), "NetworkManager": ("NetworkManager", "nmcli")}
+"""The service and the program of each."""
 
 
 class Netplan:
@@ -47,26 +51,33 @@ class Netplan:
     writes_resolv_conf = True
 
     def probe(self, context: Context, nics: Sequence[Nic]) -> Mapping[str, Evidence]:
-        """Returns what netplan's files name, and what its renderer has in its hands because of them."""
+        """Returns what netplan's files name, and what its renderer has in its hands because of them.
+
+        Nobody has to start netplan, which has its renderer started itself.
+        """
         if program(context, "netplan") is None:
             return {}
-        files = self.gather(context, ()).files
-        if not files:
+        snapshot = self.gather(context, ())
+        if not snapshot.files:
             return {}
-        known = _Definitions(self._network(files), nics)
-        renderers = _Renderers(context) if context.root == Path("/") else None
-        found: dict[str, Evidence] = {}
-        for nic in nics:
-            ids = [each for _, each in known.of(nic.name)] + known.patterns(nic.name)
-            if not ids:
-                found[nic.name] = Evidence(Claim.COULD, "netplan is installed, and has files")
-                continue
-            manager = renderers.manager_of(nic, ids) if renderers else None
-            if manager is not None:
-                found[nic.name] = Evidence(Claim.MANAGES, f"{manager} has it by netplan's {ids[0]!r}")
-            else:
-                found[nic.name] = Evidence(Claim.CONFIGURED, f"netplan's files name it, by {ids[0]!r}")
-        return found
+        renderers = _Renderers(context, snapshot)
+
+        def look(found: Found) -> None:
+            known = _Definitions(self._network(snapshot.files), nics)
+            for nic in nics:
+                ids = [each for _, each in known.of(nic.name)] + known.patterns(nic.name)
+                why = renderers.why_not(known.renderer(nic.name))
+                manager = renderers.manager_of(nic, ids)
+                if manager is not None:
+                    found.holds[nic.name] = f"{manager} has it by netplan's {ids[0]!r}"
+                elif why is not None and ids:
+                    found.unused[nic.name] = f"netplan's files name it, by {ids[0]!r}, but {why}"
+                elif why is not None:
+                    found.others.add(nic.name)
+                elif ids:
+                    found.names[nic.name] = f"netplan's files name it, by {ids[0]!r}"
+
+        return claims_of(nics, look, started="netplan is installed, and has files")
 
     def gather(self, context: Context, nics: Sequence[Nic]) -> Snapshot:
         """Returns netplan's files from all of its folders, and which renderers run."""
@@ -248,28 +259,29 @@ class Netplan:
 
 
 class _Renderers:
-    """What the running renderers say of interfaces."""
+    """What the renderers have of interfaces, and whether they can be had."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, snapshot: Snapshot) -> None:
         self._context = context
-        self._managed: dict[str, str] | None = None
+        self._networkd_runs = snapshot.facts.get("networkd") == "active"
+        self._manager = Manager(context)
 
     def manager_of(self, nic: Nic, ids: Sequence[str]) -> str | None:
-        index = read_text(self._context, f"/sys/class/net/{nic.name}/ifindex").strip()
+        """Returns the renderer that has an interface in its hands because of one of the definitions ``ids``."""
+        index = read_text(self._context, f"/sys/class/net/{nic.name}/ifindex").strip() if self._networkd_runs else ""
         state = read_text(self._context, f"{_LINKS}/{index}") if index else ""
         if any(f"NETWORK_FILE={_NETWORKS}{each}.network\n" in state for each in ids):
             return "systemd-networkd"
-        if self._managed is None:
-            self._managed = self._ask_networkmanager()
-        return "NetworkManager" if self._managed.get(nic.name) in [f"netplan-{each}" for each in ids] else None
+        device = self._manager.devices.get(nic.name)
+        profiles = [f"netplan-{each}" for each in ids]
+        return "NetworkManager" if device is not None and device.is_held and device.profile in profiles else None
 
-    def _ask_networkmanager(self) -> dict[str, str]:
-        if not self._context.path("/run/NetworkManager").is_dir() or program(self._context, "nmcli") is None:
-            return {}
-        argv = ("nmcli", "--terse", "--escape", "no", "--fields", "DEVICE,CONNECTION", "device")
-        done = self._context.run(argv, timeout=10, check=False)
-        found = (line.partition(":") for line in done.stdout.decode(errors="replace").splitlines())
-        return {device: connection for device, _, connection in found if connection}
+    def why_not(self, renderer: str) -> str | None:
+        """Returns why nothing comes of a definition for ``renderer``; None: something does."""
+        service, tool = _RENDERERS.get(renderer, (renderer, renderer))
+        if is_masked(self._context, service):
+            return f"the service {service} is masked"
+        return f"{service} is not installed" if program(self._context, tool) is None else None
 
 
 def _decoded(path: str, state: FileState) -> str:

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING
 
 from guestagent_core.errors import CommandError
 
-from .backends import Claim, Evidence, FileChange, Plan, Snapshot, Step, Steps
+from .backends import FileChange, Plan, Snapshot, Step, Steps
 from .model import VERSIONS, Bond, Change, Interface, Nic, Vlan, merge
 from .networkd_form import is_idle, make_idle, read_device, read_network, write_device, write_network
-from .reading import find_files, networkd_facts, program, read_files, read_text
+from .probing import Found, claims_of
+from .reading import find_files, program, read_files, read_text
 from .sections import SectionsFile
+from .services import networkd_facts, started_by
 
 if TYPE_CHECKING:
     from guestagent_core import Context
 
-    from .backends import Files
+    from .backends import Evidence, Files
 
 __all__ = ("Networkd",)
 
@@ -29,10 +31,7 @@ _PREFIXES = ("10-guestagent-", "00-guestagent-", "0-guestagent-", "!guestagent-"
 _LINKS = "/run/systemd/netif/links"
 _NETPLAN = "/run/systemd/network/10-netplan-"
 _CONTAINERS = ("80-container-", "80-vm-", "80-namespace-")
-_ENABLED = (
-    "/etc/systemd/system/multi-user.target.wants/systemd-networkd.service",
-    "/etc/systemd/system/dbus-org.freedesktop.network1.service",
-)
+_SERVICE = "systemd-networkd"
 
 
 class Networkd:
@@ -52,28 +51,24 @@ class Networkd:
         if program(context, "networkctl") is None:
             return {}
         live = networkd_facts(context).get("networkd") == "active"
-        enabled = any(context.path(path, follow=False).is_symlink() for path in _ENABLED)
-        if not (live or enabled):
-            return {}
-        files = _Files(self.gather(context, nics).files, nics)
-        found: dict[str, Evidence] = {}
-        for nic in nics:
-            used = _network_file(context, nic.name) if live else ""
-            own = files.of(nic.name)
-            fitting = [each.path for each in files.networks() if files.fits(each, nic.name)]
-            if used.rpartition("/")[2].startswith(_CONTAINERS):
-                continue  # what containers and machines of this machine have
-            if used.startswith(_NETPLAN) or (not live and fitting and fitting[0].startswith(_NETPLAN)):
-                continue
-            if used:
-                found[nic.name] = Evidence(Claim.MANAGES, f"systemd-networkd has it by {used}")
-            elif own is not None:
-                found[nic.name] = Evidence(Claim.CONFIGURED, f"{own.path} is for it")
-            elif fitting:
-                found[nic.name] = Evidence(Claim.CONFIGURED, f"{fitting[0]} fits it")
-            else:
-                found[nic.name] = Evidence(Claim.COULD, "systemd-networkd is on")
-        return found
+        link = started_by(context, _SERVICE)
+        started = "systemd-networkd runs" if live else None if link is None else f"{link} starts systemd-networkd"
+
+        def look(found: Found) -> None:
+            files = _Files(self.gather(context, nics).files, nics)
+            for name in (nic.name for nic in nics):
+                used = _network_file(context, name) if live else ""
+                fitting = next((each for each in files.networks() if files.fits(each, name)), None)
+                by = used or ("" if live or fitting is None else fitting.path)
+                if by.startswith(_NETPLAN) or by.rpartition("/")[2].startswith(_CONTAINERS):
+                    found.others.add(name)  # netplan's, or of containers and machines of this machine
+                elif used:
+                    found.holds[name] = f"systemd-networkd has it by {used}"
+                elif fitting is not None and not is_idle(fitting):
+                    own = files.of(name)
+                    found.names[name] = f"{fitting.path} fits it" if own is None else f"{own.path} is for it"
+
+        return claims_of(nics, look, started=started, idle=f"{_SERVICE} is not started: enable it")
 
     def gather(self, context: Context, nics: Sequence[Nic]) -> Snapshot:
         """Returns the ``.network`` and ``.netdev`` files of all folders, and whether networkd runs."""

@@ -5,31 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guestagent_core.errors import CommandError
 
-from .backends import Claim, Evidence, FileChange, FileState, Plan, Snapshot, Step, Steps
+from .backends import FileChange, FileState, Plan, Snapshot, Step, Steps
 from .keyfile import ETHERNET, as_read, is_idle, read_profile, write_profile
 from .model import VERSIONS, Bond, Change, Interface, Nic, Vlan, merge
-from .reading import find_files, program, read_files
+from .networkmanager_state import IFCFG_PLUGIN, KEYFILE_PLUGIN, Manager
+from .probing import Found, claims_of
+from .reading import find_files, read_files
 from .sections import SectionsFile
 
 if TYPE_CHECKING:
     from guestagent_core import Context
 
-    from .backends import Files
+    from .backends import Evidence, Files
+    from .ifcfg_readers import IfcfgProfile
 
 __all__ = ("NetworkManager",)
 
 _FOLDER = "/etc/NetworkManager/system-connections"
 _FOLDERS = (_FOLDER, "/run/NetworkManager/system-connections", "/usr/lib/NetworkManager/system-connections")
 _TYPES = (*ETHERNET, "bond", "vlan")
-_ENABLED = (
-    "/etc/systemd/system/multi-user.target.wants/NetworkManager.service",
-    "/etc/runlevels/default/NetworkManager",
-)
+_IFCFG_FOLDER = "/etc/sysconfig/network-scripts"
 _MODE = 0o600  # NetworkManager takes no file that others can read, and drops the connection that it was for
 _PRIORITY = "999"  # the highest: before every profile that is for any card
 _NAMES = "6f8d5a4e-1c0b-4a52-9e6f-2b7a1f3c9d10"  # what the UUIDs of our profiles are made with
@@ -49,48 +48,41 @@ class NetworkManager:
 
     def probe(self, context: Context, nics: Sequence[Nic]) -> Mapping[str, Evidence]:
         """Returns what NetworkManager has connected, what its files name, and what it would connect."""
-        if program(context, "NetworkManager") is None or program(context, "nmcli") is None:
+        manager = Manager(context)
+        if not manager.is_installed:
             return {}
-        if context.root != Path("/") and not any(context.path(path, follow=False).is_symlink() for path in _ENABLED):
-            return {}  # it is installed, and not started
-        snapshot = self.gather(context, nics)
-        if context.root == Path("/") and not snapshot.facts:
-            return {}  # it is installed, and does not run
-        profiles = self._profiles(snapshot.files, nics)
-        others = _read_from_ifcfg(context, nics)
-        found: dict[str, Evidence] = {}
-        for nic in nics:
-            state = snapshot.facts.get(f"state {nic.name}", "")
-            profile = snapshot.facts.get(f"profile {nic.name}", "")
-            of_nic = profiles.of(nic.name)
-            if profile.startswith(_NETPLAN) or (of_nic and all(_is_netplans(each) for each in of_nic)):
-                continue  # netplan's
-            if state == "unmanaged" or (nic.name in others and not of_nic):
-                continue
-            if state == "connected" or state.startswith("connecting"):
-                found[nic.name] = Evidence(Claim.MANAGES, f"NetworkManager has it {state} by {profile!r}")
-            elif of_nic:
-                found[nic.name] = Evidence(Claim.CONFIGURED, f"{of_nic[0].path} is for it")
-            else:
-                found[nic.name] = Evidence(Claim.COULD, "NetworkManager is installed")
-        return found
+
+        def look(found: Found) -> None:
+            profiles = self._profiles(self._files(context), nics)
+            found.others |= _of_others(context, nics, manager, profiles)
+            for name in (nic.name for nic in nics):
+                device, of_nic = manager.devices.get(name), profiles.of(name)
+                if device is not None and device.is_held:
+                    found.holds[name] = f"NetworkManager has it {device.state} by {device.profile!r}"
+                elif device is not None and device.is_unmanaged:
+                    if of_nic:
+                        found.unused[name] = f"{of_nic[0].path} is for it, but NetworkManager has it as unmanaged"
+                    else:
+                        found.others.add(name)
+                elif of_nic:
+                    found.names[name] = f"{of_nic[0].path} is for it"
+
+        started = "NetworkManager is at work" if manager.at_work else None
+        return claims_of(nics, look, started=started, idle="NetworkManager is not at work")
 
     def gather(self, context: Context, nics: Sequence[Nic]) -> Snapshot:
         """Returns the profiles of cards, bonds and VLANs, and which one each interface has at present."""
+        facts: dict[str, str] = {}
+        for name, device in Manager(context).devices.items():
+            facts[f"state {name}"] = device.state
+            facts[f"uuid {name}"] = device.uuid
+            facts[f"profile {name}"] = device.profile
+        return Snapshot(self._files(context), facts, tuple(nics))
+
+    def _files(self, context: Context) -> dict[str, FileState]:
         found = read_files(context, (path for folder in _FOLDERS for path in find_files(context, f"{folder}/*")))
         # No other kind is looked at: they may hold secrets.
-        files = {path: state for path, state in found.items() if _type(path, state) in _TYPES}
-        facts: dict[str, str] = {}
-        if context.root == Path("/") and context.path("/run/NetworkManager").is_dir():
-            fields = "DEVICE,STATE,CON-UUID,CONNECTION"
-            argv = ("nmcli", "--terse", "--escape", "no", "--fields", fields, "device")
-            done = context.run(argv, timeout=10, check=False)
-            for line in done.stdout.decode(errors="replace").splitlines():
-                device, state_text, identifier, profile = (*line.split(":", 3), "", "", "", "")[:4]
-                facts[f"state {device}"] = state_text
-                facts[f"uuid {device}"] = identifier
-                facts[f"profile {device}"] = profile
-        return Snapshot(files, facts, tuple(nics))
+        return {path: state for path, state in found.items() if _type(path, state) in _TYPES}
 
     def read(self, files: Files, nics: Sequence[Nic] = ()) -> tuple[Interface, ...]:
         """Returns the interfaces that have profiles of their own."""
@@ -235,14 +227,57 @@ class NetworkManager:
         )
 
 
-def _read_from_ifcfg(context: Context, nics: Sequence[Nic]) -> Mapping[str, Evidence]:
-    """Returns the cards whose profiles NetworkManager reads from Red Hat's old files: those are another backend's."""
-    if not context.path("/etc/sysconfig/network-scripts").is_dir():
+def _of_others(context: Context, nics: Sequence[Nic], manager: Manager, profiles: _Profiles) -> set[str]:
+    """Returns the cards that NetworkManager leaves to other tools, or knows by the files of another backend."""
+    ifcfg = _read_from_ifcfg(context, nics, manager)
+    left = _left_to_ifupdown(context, manager)
+
+    def is_of_others(name: str) -> bool:
+        device = manager.devices.get(name)
+        of_ifcfg = name in ifcfg and _is_preferred(ifcfg[name], profiles.best(name), manager)
+        if device is not None and device.is_held:
+            path = manager.file_of(name) if ifcfg else ""
+            # An old one does not tell by which file.
+            by_ifcfg = of_ifcfg if path is None else path.startswith(f"{_IFCFG_FOLDER}/")
+            return by_ifcfg or device.profile.startswith(_NETPLAN)
+        of_netplan = [_is_netplans(each) for each in profiles.of(name)]
+        return of_ifcfg or (bool(of_netplan) and all(of_netplan)) or (name in left and device is None)
+
+    return {nic.name for nic in nics if is_of_others(nic.name)}
+
+
+def _read_from_ifcfg(context: Context, nics: Sequence[Nic], manager: Manager) -> Mapping[str, IfcfgProfile]:
+    """Returns the cards whose profiles it reads from Red Hat's old files, which are another backend's."""
+    if not context.path(_IFCFG_FOLDER).is_dir() or IFCFG_PLUGIN not in manager.plugins:
         return {}
     from .ifcfg import Ifcfg
 
-    claims = Ifcfg().probe(context, nics)
-    return {name: evidence for name, evidence in claims.items() if evidence.claim is not Claim.COULD}
+    return Ifcfg().profiles(context, nics)
+
+
+def _is_preferred(file: IfcfgProfile, profile: SectionsFile | None, manager: Manager) -> bool:
+    """Whether it goes by one of Red Hat's files, and not by a profile of its own: the one that is to connect by itself,
+    of two the one with the higher priority, of equal ones that of the part which is named first.
+    """
+    if file.is_left or profile is None:
+        return True
+    autoconnect = profile.get("connection", "autoconnect") != "false"
+    first = manager.plugins.index(IFCFG_PLUGIN) < manager.plugins.index(KEYFILE_PLUGIN)
+    return (file.autoconnect, file.priority, first) > (autoconnect, _priority(profile), not first)
+
+
+def _left_to_ifupdown(context: Context, manager: Manager) -> set[str]:
+    """Returns the cards that it keeps its hands off because Debian's file names them; where it runs it says so."""
+    if manager.devices or not manager.leaves_to_ifupdown:
+        return set()
+    from .ifupdown import Ifupdown
+
+    backend = Ifupdown()
+    try:
+        files = backend.parse(backend.gather(context, ()).files)
+    except CommandError:
+        return set()  # whoever is to configure a card by it says so
+    return {name for file in files.values() for name in file.names()}
 
 
 class _Profiles:
@@ -282,11 +317,10 @@ class _Profiles:
         """The profile that an interface has, or gets when it is connected the next time."""
 
         def order(profile: SectionsFile) -> tuple[bool, bool, int, bool]:
-            priority = profile.get("connection", "autoconnect-priority") or "0"
             return (
                 bool(active) and _uuid(profile) == active,
                 profile.get("connection", "autoconnect") != "false",
-                int(priority) if priority.lstrip("-").isdigit() else 0,
+                _priority(profile),
                 profile.path.startswith(_FOLDER),
             )
 
@@ -351,6 +385,11 @@ def _rank(change: Change, name: str) -> int:
     """What others are made of comes first: cards, bonds, VLANs."""
     link = next(each.link for each in change.interfaces if each.name == name)
     return 0 if link is None else 1 if isinstance(link, Bond) else 2
+
+
+def _priority(profile: SectionsFile) -> int:
+    priority = profile.get("connection", "autoconnect-priority") or "0"
+    return int(priority) if priority.lstrip("-").isdigit() else 0
 
 
 def _uuid(profile: SectionsFile | None) -> str:

@@ -109,7 +109,8 @@ def _owner(
     if len(managing) > 1:
         both = " and ".join(f"{backend} ({found[backend].reason})" for backend in managing)
         raise CommandError(f"{name} is managed by {both}; take it away from one, or name the backend to use")
-    strongest = max((evidence.claim for evidence in found.values()), default=None)
+    able = {backend: evidence.claim for backend, evidence in found.items() if evidence.claim is not Claim.UNUSED}
+    strongest = max(able.values(), default=None)
     link = wanted[name].link if name in wanted else None
     if link is not None and strongest in (None, Claim.COULD):
         # Whoever has what it is made of.
@@ -119,9 +120,10 @@ def _owner(
         return None
     if strongest is None:
         looked = ", ".join(backends) or "none is installed"
-        raise CommandError(f"Nothing that configures {name} was found (network backends: {looked})")
+        unused = "".join(f"; {evidence.reason}" for evidence in found.values())
+        raise CommandError(f"Nothing that configures {name} was found (network backends: {looked}){unused}")
     busy = {backend for each in claims.values() for backend, e in each.items() if e.claim is Claim.MANAGES}
-    held = [backend for backend, evidence in found.items() if evidence.claim == strongest]
+    held = [backend for backend, claim in able.items() if claim == strongest]
     return min(held, key=lambda backend: (backend not in busy, backends[backend].priority, backend))
 
 
@@ -132,7 +134,7 @@ def _with_others(change: Change, nics: Sequence[Nic]) -> tuple[Nic, ...]:
 
 
 def _configured(found: Mapping[str, Evidence]) -> bool:
-    return any(evidence.claim is not Claim.COULD for evidence in found.values())
+    return any(evidence.claim >= Claim.CONFIGURED for evidence in found.values())
 
 
 def _check_masters(change: Change, nics: Sequence[Nic]) -> None:

@@ -14,7 +14,7 @@ from .backends import FileState
 if TYPE_CHECKING:
     from guestagent_core import Context
 
-__all__ = ("find_files", "networkd_facts", "program", "read_file", "read_files", "read_text", "target_of")
+__all__ = ("find_files", "find_paths", "program", "read_file", "read_files", "read_text", "target_of")
 
 _LARGEST = 4 << 20  # bytes; no file that configures a network is larger
 _FOLDERS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
@@ -60,6 +60,15 @@ def find_files(context: Context, pattern: str) -> list[str]:
     """Returns the files whose paths in the guest fit ``pattern``, in their order; links out of the root are not
     followed. Wildcards may stand anywhere; names that begin with a dot fit only a dot.
     """
+    return [path for path in _fitting(context, pattern) if context.path(path).is_file()]
+
+
+def find_paths(context: Context, pattern: str) -> list[str]:
+    """Returns what :func:`find_files` does, and folders, and links that lead nowhere."""
+    return [path for path in _fitting(context, pattern) if os.path.lexists(context.path(path, follow=False))]
+
+
+def _fitting(context: Context, pattern: str) -> list[str]:
     found = [""]
     parts = [part for part in pattern.split("/") if part]
     for part in parts:
@@ -78,14 +87,7 @@ def find_files(context: Context, pattern: str) -> list[str]:
                 if fnmatchcase(name, part) and (part.startswith(".") or not name.startswith("."))
             ]
         found = following
-    return [path for path in found if context.path(path).is_file()]
-
-
-def networkd_facts(context: Context) -> dict[str, str]:
-    """Returns whether systemd-networkd runs, as a fact for a snapshot; none below another root, where nothing runs."""
-    if context.root != Path("/"):
-        return {}
-    return {"networkd": "active" if context.path("/run/systemd/netif/state").exists() else "inactive"}
+    return found
 
 
 def program(context: Context, *names: str) -> str | None:

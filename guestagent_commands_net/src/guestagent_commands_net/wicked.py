@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING
 
 from guestagent_core.errors import CommandError
 
-from .backends import Claim, Evidence, FileChange, Plan, Snapshot, Step, Steps
+from .backends import FileChange, Plan, Snapshot, Step, Steps
 from .gateway_routes import share_on_link
 from .model import Change, Dns, Interface, merge
+from .probing import Found, claims_of
 from .reading import find_files, program, read_files
+from .services import runs, started_by
 from .shell_variables import ShellVariables, decoded, double_quoted
 from .wicked_form import is_known, read_routes, read_values, write_routes, write_values
 
 if TYPE_CHECKING:
     from guestagent_core import Context
 
-    from .backends import Files
+    from .backends import Evidence, Files, FileState
     from .model import Nic
 
 __all__ = ("Wicked",)
@@ -28,7 +30,8 @@ __all__ = ("Wicked",)
 _FOLDER = "/etc/sysconfig/network"
 _CONFIG = f"{_FOLDER}/config"
 _ROUTES = f"{_FOLDER}/routes"
-_SERVICE = "/etc/systemd/system/network.service"
+_SERVICE, _DAEMON = "wicked", "wickedd"
+_NOT_STARTED = ("manual", "off")
 _HEADER = "# Automatically generated, do not edit"
 _FILE = re.compile(rf"{_FOLDER}/(ifcfg|ifroute|ifsysctl)-([^/~]+)")
 _LEFT_OVER = re.compile(r"(?:\.(?:bak|orig|old|save|swp|tmp|rpm(?:save|new|orig)))$")
@@ -49,18 +52,19 @@ class Wicked:
         """Returns what wicked runs, what its files name, and what they could name."""
         if program(context, "wicked") is None:
             return {}
-        service = context.path(_SERVICE, follow=False)
-        enabled = service.is_symlink() and service.readlink().name == "wicked.service"
-        named = {_FILE.fullmatch(path)[2] for path in self._ifcfg_files(self.gather(context, nics).files)}  # type: ignore[index]
-        running = context.root == Path("/") and enabled and context.path("/run/wicked").is_dir()
-        found = {}
-        for nic in nics:
-            if nic.name in named:
-                claim = Claim.MANAGES if running else Claim.CONFIGURED
-                found[nic.name] = Evidence(claim, f"{_FOLDER}/ifcfg-{nic.name} is there")
-            elif enabled:
-                found[nic.name] = Evidence(Claim.COULD, f"{_SERVICE} is wicked's")
-        return found
+        live = runs(context, _DAEMON)
+        link = None if context.root == Path("/") else started_by(context, _SERVICE)
+        started = "wicked runs" if live else None if link is None else f"{link} starts wicked"
+
+        def look(found: Found) -> None:
+            files = self.gather(context, nics).files
+            for path in self._ifcfg_files(files):
+                name = path.removeprefix(f"{_FOLDER}/ifcfg-")
+                found.names[name] = f"{path} is for it"
+                if live and _start_mode(path, files[path]) not in _NOT_STARTED:
+                    found.holds[name] = f"{path} is for it, and wicked runs"
+
+        return claims_of(nics, look, started=started, idle="wicked is not at work: enable and start it")
 
     def gather(self, context: Context, nics: Sequence[Nic]) -> Snapshot:
         """Returns the files of interfaces, the routes of the machine, and netconfig's settings."""
@@ -146,6 +150,10 @@ class Wicked:
         removed = [name for name in before if name not in wanted]
         added = [name for name in wanted if name not in before]
         return Plan(_steps(removed, wanted, dns=dns), _steps(added, before, dns=dns))
+
+
+def _start_mode(path: str, state: FileState) -> str:
+    return ShellVariables(decoded(path, state)).values().get("STARTMODE", "")
 
 
 def _with_dns(files: Files, gone: Iterable[Dns], come: Iterable[Dns], kept: Iterable[Dns], *, whole: bool) -> str:
