@@ -15,15 +15,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from guestagent_commands_net import staging
 from guestagent_commands_net.applying import apply_change
-from guestagent_commands_net.launching import run_worker
 from guestagent_commands_net.netlink import read_state
 from guestagent_commands_net.nics import local_nics
 from guestagent_commands_net.planning import plan
 from guestagent_commands_net.readers.sources import read_value
-from guestagent_commands_net.record import Folder
-from guestagent_commands_net.verify import differences
+from guestagent_commands_net.transaction import staging
+from guestagent_commands_net.transaction.launching import run_worker
+from guestagent_commands_net.transaction.record import Folder
+from guestagent_commands_net.transaction.verify import differences
 from guestagent_core import Context
 
 

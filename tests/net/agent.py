@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from guestagent_commands_net.applying import apply_change
-from guestagent_commands_net.launching import launch
 from guestagent_commands_net.nics import local_nics
 from guestagent_commands_net.readers.sources import read_value
+from guestagent_commands_net.transaction.launching import launch
 from guestagent_core import Context
 
 

@@ -11,14 +11,14 @@ from pathlib import Path
 from tests.net.models import CARDS
 
 from guestagent_commands_net.backends import FileState, NetworkBackend, Snapshot
-from guestagent_commands_net.freebsd import Freebsd
-from guestagent_commands_net.ifcfg import Ifcfg
 from guestagent_commands_net.model import Bond, Change, Dns, Interface, Route, Vlan
-from guestagent_commands_net.netifrc import Netifrc
 from guestagent_commands_net.settling import settle
-from guestagent_commands_net.shell_variables import ShellVariables
 from guestagent_commands_net.testing import apply_changes
-from guestagent_commands_net.wicked import Wicked
+from guestagent_commands_net.tools.freebsd import Freebsd
+from guestagent_commands_net.tools.ifcfg import Ifcfg
+from guestagent_commands_net.tools.netifrc import Netifrc
+from guestagent_commands_net.tools.shell_variables import ShellVariables
+from guestagent_commands_net.tools.wicked import Wicked
 
 REDHAT, SUSE = "/etc/sysconfig/network-scripts", "/etc/sysconfig/network"
 GENTOO, FREEBSD = "/etc/conf.d/net", "/etc/rc.conf"

@@ -11,8 +11,8 @@ import signal
 import sys
 from pathlib import Path
 
-from guestagent_commands_net import worker
-from guestagent_commands_net.record import Folder
+from guestagent_commands_net.transaction import worker
+from guestagent_commands_net.transaction.record import Folder
 
 
 def main(state_dir: str, step: str, *whom: str) -> None:

@@ -129,7 +129,7 @@ class Guest:
 
     def recover(self) -> None:
         """Does what the next start of an agent does."""
-        self.machine.python("-I", "-m", "guestagent_commands_net.worker", STATE, "--recover", check=True)
+        self.machine.python("-I", "-m", "guestagent_commands_net.transaction.worker", STATE, "--recover", check=True)
 
     def state(self, card: int = 0) -> tuple[set[str], set[str]]:
         """Returns the addresses and routes that ``ip -j`` shows."""

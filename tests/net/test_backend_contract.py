@@ -10,10 +10,10 @@ from tests.net.models import nics_of
 
 from guestagent_commands_net.backends import FileChange, FileState, Snapshot
 from guestagent_commands_net.checks import NetworkValueError
-from guestagent_commands_net.ifcfg import Ifcfg
 from guestagent_commands_net.model import Change
-from guestagent_commands_net.netifrc import Netifrc
 from guestagent_commands_net.testing import NetworkBackendContract, examples
+from guestagent_commands_net.tools.ifcfg import Ifcfg
+from guestagent_commands_net.tools.netifrc import Netifrc
 
 NICS = nics_of({"eth0": "bc:76:4e:20:00:42"} | {f"eth{number}": f"bc:76:4e:20:01:0{number}" for number in range(1, 10)})
 EXAMPLES = {str(each): each for each in examples()}

@@ -16,13 +16,13 @@ import pytest
 from tests.net import lab
 from tests.net.scenarios import IFUPDOWN, STATE, TOOLS, Guest, Tool, shown, wanted
 
-from guestagent_commands_net import launching, worker
 from guestagent_commands_net.applying import apply_change
 from guestagent_commands_net.commands import NetworkCommands, Options
 from guestagent_commands_net.nics import local_nics
 from guestagent_commands_net.readers.sources import read_value
-from guestagent_commands_net.record import Folder, Record
-from guestagent_commands_net.staging import entry_for
+from guestagent_commands_net.transaction import launching, worker
+from guestagent_commands_net.transaction.record import Folder, Record
+from guestagent_commands_net.transaction.staging import entry_for
 from guestagent_core import CommandError, CommandRegistry, CommandResult, Context
 from guestagent_core.agent import Agent
 from guestagent_core.config import AgentConfig, Config

@@ -11,10 +11,10 @@ import pytest
 from tests.net.models import DictStore, files_of, nics_of, vectors
 
 from guestagent_commands_net.backends import FileState, Snapshot
-from guestagent_commands_net.freebsd import Freebsd
 from guestagent_commands_net.model import Bond, Change, Dns, Interface, Route, Vlan
 from guestagent_commands_net.readers.sources import read_store
 from guestagent_commands_net.testing import NetworkBackendContract, apply_changes
+from guestagent_commands_net.tools.freebsd import Freebsd
 from guestagent_core import CommandError
 
 FILE = "/etc/rc.conf"

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tests.net.models import CARDS, QUICK, DictStore, nics_of, vectors
 
 from guestagent_commands_net.backends import Claim, Evidence, NetworkBackend
-from guestagent_commands_net.host import host_changes, host_steps, log_lines
-from guestagent_commands_net.hosts_file import with_host
+from guestagent_commands_net.machine.host import host_changes, host_steps, log_lines
+from guestagent_commands_net.machine.hosts_file import with_host
 from guestagent_commands_net.model import Bond, Change, Dns, Interface, Nic, Vlan
 from guestagent_commands_net.nics import local_nics
 from guestagent_commands_net.owners import assign, complete, installed_backends

@@ -13,10 +13,10 @@ from tests.net.models import DictStore, files_of, nics_of, vectors
 from tests.net.trees import NM, SCRIPTS
 
 from guestagent_commands_net.backends import FileState, Snapshot
-from guestagent_commands_net.ifcfg import Ifcfg
 from guestagent_commands_net.model import Change, Dns, Interface, Nic, Route
 from guestagent_commands_net.readers.sources import read_store
 from guestagent_commands_net.testing import NetworkBackendContract, apply_changes
+from guestagent_commands_net.tools.ifcfg import Ifcfg
 
 FOLDER = "/etc/sysconfig/network-scripts"
 

@@ -11,10 +11,10 @@ from hypothesis import given
 from tests.net.models import QUICK, DictStore, changes, interfaces, nics_of, vectors
 
 from guestagent_commands_net.backends import Claim, FileState, Snapshot
-from guestagent_commands_net.ifupdown import Ifupdown
 from guestagent_commands_net.model import Change, Dns, Interface, Nic, Route, merge
 from guestagent_commands_net.readers.sources import read_store
 from guestagent_commands_net.testing import NetworkBackendContract
+from guestagent_commands_net.tools.ifupdown import Ifupdown
 from guestagent_core import CommandError, Context
 
 MAIN = "/etc/network/interfaces"

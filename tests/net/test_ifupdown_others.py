@@ -10,11 +10,11 @@ import pytest
 from tests.net.models import DictStore, nics_of, vectors
 
 from guestagent_commands_net.backends import Claim, FileState, Snapshot
-from guestagent_commands_net.ifupdown import Ifupdown
-from guestagent_commands_net.ifupdown_others import BusyboxIfup, IfupdownNg
 from guestagent_commands_net.model import Change, Dns, Interface, Nic, Route
 from guestagent_commands_net.readers.sources import read_store
 from guestagent_commands_net.testing import NetworkBackendContract
+from guestagent_commands_net.tools.ifupdown import Ifupdown
+from guestagent_commands_net.tools.ifupdown_others import BusyboxIfup, IfupdownNg
 from guestagent_core import Context
 
 MAIN = "/etc/network/interfaces"

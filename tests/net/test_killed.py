@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from tests.net.scenarios import IFUPDOWN, NETPLAN, NETWORK_MANAGER, STATE, Guest, Tool, shown, wanted
 
-from guestagent_commands_net.transaction import STEPS
+from guestagent_commands_net.transaction.steps import STEPS
 
 WORKER: tuple[str, ...] = ()
 AND_AGENT = ("agent",)
@@ -63,7 +63,7 @@ def test_in_the_midst_of_a_step_too(guests: dict[str, Guest]) -> None:
     for milliseconds in range(60, 320, 40):
         # Worker and dead-man switch have one command line; which of them are there depends on the moment. The brackets
         # keep the shell from finding itself.
-        kill = f"sleep {milliseconds / 1000}; kill -9 $(pgrep -f [g]uestagent_commands_net.worker)"
+        kill = f"sleep {milliseconds / 1000}; kill -9 $(pgrep -f [g]uestagent_commands_net.transaction.worker)"
         killing = guest.machine.start("sh", "-c", f"until [ -e {STATE}/net/record.json ]; do :; done; {kill}")
         guest.net("apply", wanted(20))  # an agent that lives on ends what nobody else did
         killing.communicate(timeout=30)

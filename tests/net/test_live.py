@@ -33,7 +33,8 @@ IFCFG = "/etc/sysconfig/network-scripts/ifcfg-eth0"
 PLUGIN = "/usr/lib64/NetworkManager/9.9/libnm-settings-plugin-ifcfg-rh.so"
 ASKED = """\
 import json, sys
-from guestagent_commands_net import networkmanager_state, owners, services
+from guestagent_commands_net.tools import networkmanager_state, services
+from guestagent_commands_net import owners
 from guestagent_commands_net.nics import local_nics
 from guestagent_core import Context
 print(json.dumps({expression}))

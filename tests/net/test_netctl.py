@@ -14,11 +14,11 @@ from tests.net.models import CARDS, QUICK, DictStore, changes, nics_of, vectors
 
 from guestagent_commands_net.backends import Claim, FileState, Snapshot
 from guestagent_commands_net.model import Change, Dns, Interface, Route
-from guestagent_commands_net.netctl import Netctl
-from guestagent_commands_net.netctl_form import Profile, as_read
 from guestagent_commands_net.owners import assign
 from guestagent_commands_net.readers.sources import read_store
 from guestagent_commands_net.testing import NetworkBackendContract, apply_changes
+from guestagent_commands_net.tools.netctl import Netctl
+from guestagent_commands_net.tools.netctl_form import Profile, as_read
 from guestagent_core import CommandError, Context
 
 FOLDER = "/etc/netctl"

@@ -12,9 +12,9 @@ from tests.net.models import DictStore, files_of, nics_of, vectors
 
 from guestagent_commands_net.backends import FileState, Snapshot
 from guestagent_commands_net.model import Bond, Change, Interface, Route, Vlan
-from guestagent_commands_net.netifrc import Netifrc
 from guestagent_commands_net.readers.sources import read_store
 from guestagent_commands_net.testing import NetworkBackendContract, apply_changes
+from guestagent_commands_net.tools.netifrc import Netifrc
 
 FILE = "/etc/conf.d/net"
 

@@ -13,10 +13,10 @@ from tests.net.models import CARDS, QUICK, DictStore, changes, nics_of, vectors
 
 from guestagent_commands_net.backends import Claim, FileState, Snapshot
 from guestagent_commands_net.model import Change, Interface, Nic, merge
-from guestagent_commands_net.netplan import Netplan
-from guestagent_commands_net.netplan_files import merged, parse, without_entries
 from guestagent_commands_net.readers.sources import read_store
 from guestagent_commands_net.testing import NetworkBackendContract, apply_changes
+from guestagent_commands_net.tools.netplan import Netplan
+from guestagent_commands_net.tools.netplan_files import merged, parse, without_entries
 from guestagent_core import CommandError, Context
 
 OWN = "/etc/netplan/90-guestagent.yaml"

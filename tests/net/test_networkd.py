@@ -12,8 +12,8 @@ from tests.net.models import CARDS, QUICK, changes
 
 from guestagent_commands_net.backends import Claim, FileState, Snapshot
 from guestagent_commands_net.model import Bond, Change, Dns, Interface, Nic, Route, Vlan, merge
-from guestagent_commands_net.networkd import Networkd
 from guestagent_commands_net.testing import NetworkBackendContract, apply_changes
+from guestagent_commands_net.tools.networkd import Networkd
 from guestagent_core import Context, InvalidArgumentError
 
 FOLDER = "/etc/systemd/network"

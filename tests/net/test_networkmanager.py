@@ -12,10 +12,10 @@ from hypothesis import assume, given
 from tests.net.models import CARDS, QUICK, changes
 
 from guestagent_commands_net.backends import Claim, FileState, Snapshot
-from guestagent_commands_net.keyfile import as_read
 from guestagent_commands_net.model import Bond, Change, Dns, Interface, Nic, Route, Vlan
-from guestagent_commands_net.networkmanager import NetworkManager
 from guestagent_commands_net.testing import NetworkBackendContract, apply_changes
+from guestagent_commands_net.tools.keyfile import as_read
+from guestagent_commands_net.tools.networkmanager import NetworkManager
 from guestagent_core import CommandError, Context, InvalidArgumentError
 
 FOLDER = "/etc/NetworkManager/system-connections"

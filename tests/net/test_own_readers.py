@@ -10,12 +10,12 @@ import yaml
 from tests.net import lab
 
 from guestagent_commands_net.backends import FileState, NetworkBackend, Snapshot
-from guestagent_commands_net.ifupdown import Ifupdown
-from guestagent_commands_net.keyfile import as_read
 from guestagent_commands_net.model import Change, Interface, Nic
-from guestagent_commands_net.netplan import Netplan
-from guestagent_commands_net.networkmanager import NetworkManager
 from guestagent_commands_net.testing import examples
+from guestagent_commands_net.tools.ifupdown import Ifupdown
+from guestagent_commands_net.tools.keyfile import as_read
+from guestagent_commands_net.tools.netplan import Netplan
+from guestagent_commands_net.tools.networkmanager import NetworkManager
 
 pytestmark = pytest.mark.real
 

@@ -16,14 +16,14 @@ from tests.net.models import CARDS, QUICK, interfaces
 from tests.net.test_networkmanager import expressible
 
 from guestagent_commands_net.backends import FileState, NetworkBackend, Snapshot
-from guestagent_commands_net.ifupdown import Ifupdown
-from guestagent_commands_net.ifupdown_others import BusyboxIfup, IfupdownNg
 from guestagent_commands_net.model import Change, Interface
-from guestagent_commands_net.netctl import Netctl
-from guestagent_commands_net.netplan import Netplan
-from guestagent_commands_net.networkd import Networkd
-from guestagent_commands_net.networkmanager import NetworkManager
 from guestagent_commands_net.testing import apply_changes
+from guestagent_commands_net.tools.ifupdown import Ifupdown
+from guestagent_commands_net.tools.ifupdown_others import BusyboxIfup, IfupdownNg
+from guestagent_commands_net.tools.netctl import Netctl
+from guestagent_commands_net.tools.netplan import Netplan
+from guestagent_commands_net.tools.networkd import Networkd
+from guestagent_commands_net.tools.networkmanager import NetworkManager
 
 Lines = st.SearchStrategy[str]
 

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from tests.net.forms import ARRAYS, FORMS, RC_CONF, WICKED, Form, read_by_us, said_by
 from tests.net.models import QUICK, changes
 
-from guestagent_commands_net.freebsd_links import share_primary
-from guestagent_commands_net.gateway_routes import share_on_link
 from guestagent_commands_net.model import Change, Interface, merge
+from guestagent_commands_net.tools.freebsd_links import share_primary
+from guestagent_commands_net.tools.gateway_routes import share_on_link
 
 
 def as_read(form: Form, interface: Interface) -> Interface:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from guestagent_commands_net import staging
-from guestagent_commands_net.record import FileEntry, Folder, Outcome, Record
+from guestagent_commands_net.transaction import staging
+from guestagent_commands_net.transaction.record import FileEntry, Folder, Outcome, Record
 from guestagent_core.durable_files import write_durably
 
 

@@ -15,8 +15,8 @@ from tests.net import lab
 
 from guestagent_commands_net.backends import Plan, Step, Steps
 from guestagent_commands_net.expectations import Expectation, ExpectedRoute
-from guestagent_commands_net.record import FileEntry, Outcome, Record
-from guestagent_commands_net.transaction import STEPS
+from guestagent_commands_net.transaction.record import FileEntry, Outcome, Record
+from guestagent_commands_net.transaction.steps import STEPS
 
 pytestmark = pytest.mark.real
 
@@ -87,7 +87,7 @@ def begin(machine: lab.Machine, what: Record) -> None:
 
 
 def work(machine: lab.Machine, *arguments: str) -> None:
-    machine.python("-I", "-m", "guestagent_commands_net.worker", STATE, *arguments, check=True)
+    machine.python("-I", "-m", "guestagent_commands_net.transaction.worker", STATE, *arguments, check=True)
 
 
 def outcome(machine: lab.Machine) -> Outcome:
@@ -268,8 +268,9 @@ def test_a_program_that_was_left_running_does_not_go_on(machine: lab.Machine) ->
     late = "touch /begun; sleep 2; ip addr add 10.9.0.99/24 dev eth0; touch /late"
     steps = Steps(made.plan.apply.before, (Step(("sh", "-c", late), "eth0"),))
     begin(machine, replace(made, plan=replace(made.plan, apply=steps)))
-    kill = f"{sys.executable} -I -m guestagent_commands_net.worker {STATE} & while ! [ -e /begun ]; do sleep 0.02; done"
-    machine.run("sh", "-c", f"{kill}; kill -9 $!", check=True)
+    work = f"{sys.executable} -I -m guestagent_commands_net.transaction.worker {STATE}"
+    kill = f"{work} & while ! [ -e /begun ]; do sleep 0.02; done; kill -9 $!"
+    machine.run("sh", "-c", kill, check=True)
     wait_for_the_watcher(machine)
     time.sleep(2.2)
     assert machine.run("test", "-e", "/late").returncode == 1
@@ -291,7 +292,7 @@ def test_after_a_loss_of_power_the_old_files_are_back(machine: lab.Machine, swap
 
 def test_a_record_of_another_form_is_left_for_somebody_who_knows_it(machine: lab.Machine) -> None:
     machine.write(f"{STATE}/net/record.json", '{"format": 99}', 0o600)
-    done = machine.python("-I", "-m", "guestagent_commands_net.worker", STATE)
+    done = machine.python("-I", "-m", "guestagent_commands_net.transaction.worker", STATE)
     assert done.returncode != 0
     assert shlex.quote("form") in done.stderr
     assert machine.read(f"{STATE}/net/record.json") == '{"format": 99}'

@@ -18,7 +18,7 @@ from guestagent_commands_net.expectations import (
 )
 from guestagent_commands_net.model import Interface, Route
 from guestagent_commands_net.netlink import KernelAddress, KernelLink, KernelRoute, KernelState
-from guestagent_commands_net.verify import differences, wait_until_as_expected
+from guestagent_commands_net.transaction.verify import differences, wait_until_as_expected
 
 PERMANENT, TENTATIVE, DUPLICATE, LEASED = 0x80, 0xC0, 0xC8, 0x00
 UP, CARRIER = 0x1, 0x10000

@@ -14,9 +14,9 @@ from tests.net.models import DictStore, files_of, nics_of, vectors
 from guestagent_commands_net.backends import FileState, Snapshot
 from guestagent_commands_net.model import Change, Dns, Interface
 from guestagent_commands_net.readers.sources import read_store
-from guestagent_commands_net.shell_variables import ShellVariables
 from guestagent_commands_net.testing import Example, NetworkBackendContract, apply_changes, examples
-from guestagent_commands_net.wicked import Wicked
+from guestagent_commands_net.tools.shell_variables import ShellVariables
+from guestagent_commands_net.tools.wicked import Wicked
 
 FOLDER = "/etc/sysconfig/network"
 

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 from guestagent_core import CommandError
 
-from .launching import run_worker
 from .planning import Planned, plan
-from .record import COMMITTED, Folder, Outcome
+from .transaction.launching import run_worker
+from .transaction.record import COMMITTED, Folder, Outcome
 
 if TYPE_CHECKING:
     from guestagent_core import Context
 
-    from .launching import Launcher
     from .model import Change
+    from .transaction.launching import Launcher
 
 __all__ = ("TIMEOUT", "TIME_TO_GO_BACK", "apply_change", "deadline_in", "in_words", "settle_interrupted")
 

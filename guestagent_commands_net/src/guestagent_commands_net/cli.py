@@ -120,7 +120,7 @@ def _value(text: str) -> object:
 def _planned(options: argparse.Namespace) -> Planned:
     from .applying import TIMEOUT, deadline_in
     from .planning import plan
-    from .record import Folder
+    from .transaction.record import Folder
 
     context = _context(options)
     until = deadline_in(TIMEOUT)

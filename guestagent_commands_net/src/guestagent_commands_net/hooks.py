@@ -24,8 +24,8 @@ def startup(agent: Agent) -> None:
         return
     from guestagent_core import Context
 
-    from .launching import launch, worker_command
-    from .record import Folder
+    from .transaction.launching import launch, worker_command
+    from .transaction.record import Folder
 
     context = Context(root=Path(agent.places["root"]), state_dir=state_dir, programs=agent.programs)
     try:

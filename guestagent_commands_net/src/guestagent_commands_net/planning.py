@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING
 
 from .backends import FileChange, FileState, NetworkBackend, Plan, Step, Steps
 from .expectations import Expectation, as_it_is, expected_of, without_configuration
-from .host import host_changes, host_steps, log_lines
-from .hostname import HOSTNAME
+from .machine.host import host_changes, host_steps, log_lines
+from .machine.hostname import HOSTNAME
 from .netlink import KernelState, read_state
 from .nics import local_nics
 from .owners import assign, complete, installed_backends
-from .record import Record, boot_id
-from .staging import entry_for
-from .verify import Difference, differences
+from .transaction.record import Record, boot_id
+from .transaction.staging import entry_for
+from .transaction.verify import Difference, differences
 
 if TYPE_CHECKING:
     from guestagent_core import Context
 
     from .backends import Files, Snapshot
     from .model import Change, Interface, Nic
-    from .record import Folder
+    from .transaction.record import Folder
 
 __all__ = ("Planned", "plan")
 

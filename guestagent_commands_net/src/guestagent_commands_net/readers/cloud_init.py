@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from guestagent_commands_net import bonds, conversions
 from guestagent_commands_net.checks import NetworkValueError
 from guestagent_commands_net.model import Bond, Change, Dns, Interface, Route, Vlan
-from guestagent_commands_net.netplan_form import KINDS, read_definitions
 from guestagent_commands_net.settling import settle, share_dns
+from guestagent_commands_net.tools.netplan_form import KINDS, read_definitions
 
 if TYPE_CHECKING:
     from guestagent_commands_net.model import IPInterface, Nic

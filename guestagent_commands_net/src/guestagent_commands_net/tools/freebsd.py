@@ -1,0 +1,230 @@
+"""FreeBSD's ``/etc/rc.conf``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from guestagent_commands_net.backends import FileChange, Plan, Snapshot, Step, Steps
+from guestagent_commands_net.checks import NetworkValueError
+from guestagent_commands_net.model import VERSIONS, Bond, Change, Interface, Vlan, merge
+from guestagent_commands_net.reading import read_file
+from guestagent_core.errors import CommandError
+
+from .freebsd_form import (
+    DEFAULTS,
+    ROUTE_LISTS,
+    is_of,
+    read_interface,
+    read_routes,
+    route_names,
+    with_one_default,
+    write_interface,
+    write_routes,
+)
+from .freebsd_links import CLONED, bonds_of, create_args, share_primary, variable, vlan_word, vlans_of
+from .gateway_routes import share_on_link
+from .probing import Found, claims_of
+from .shell_variables import ShellVariables, decoded, double_quoted
+
+if TYPE_CHECKING:
+    from guestagent_commands_net.backends import Evidence, Files
+    from guestagent_commands_net.model import Nic
+    from guestagent_core import Context
+
+__all__ = ("Freebsd",)
+
+_FILE = "/etc/rc.conf"
+_SYSTEM = "/etc/rc.d/netif"
+_INTERFACE = re.compile(r"(?:ipv6_)?ifconfig_(\w+?)(?:_ipv6|_alias\d+)?")
+_USED = "ipv6_network_interfaces"
+
+
+class Freebsd:
+    """The backend ``freebsd``. An interface is stopped with the old file and started with the new one."""
+
+    name = "freebsd"
+    priority = 80
+    writes_resolv_conf = False
+
+    def probe(self, context: Context, nics: Sequence[Nic]) -> Mapping[str, Evidence]:
+        """Returns the interfaces that rc.conf names, and those that it could name."""
+        if not context.path(_SYSTEM).is_file():
+            return {}
+
+        def look(found: Found) -> None:
+            values = ShellVariables(_text(self.gather(context, nics).files)).values()
+            for nic in nics:
+                if f"ifconfig_{variable(nic.name)}" in values or f"ifconfig_{variable(nic.name)}_ipv6" in values:
+                    found.names[nic.name] = f"{_FILE} names it"
+                    if context.root == Path("/") and nic.up:
+                        found.holds[nic.name] = f"{_FILE} names it, and it is up"
+
+        return claims_of(nics, look, started=f"{_SYSTEM} is there")
+
+    def gather(self, context: Context, nics: Sequence[Nic]) -> Snapshot:
+        """Returns ``/etc/rc.conf``."""
+        state = read_file(context, _FILE)
+        return Snapshot({} if state is None else {_FILE: state}, {}, tuple(nics))
+
+    def read(self, files: Files, nics: Sequence[Nic] = ()) -> tuple[Interface, ...]:
+        """Returns the interfaces that have variables."""
+        values = ShellVariables(_text(files)).values()
+        suffixes = {matched[1] for name in values if (matched := _INTERFACE.fullmatch(name))}
+        found = []
+        links: dict[str, Vlan | Bond] = {}
+        try:
+            links |= vlans_of(values, (nic.name for nic in nics))
+            links |= bonds_of(values)
+        except ValueError as error:
+            raise CommandError(f"{_FILE}: {error}") from None
+        known = {variable(name): name for name in (*(nic.name for nic in nics), *links)}
+        for name in sorted({known.get(suffix, suffix) for suffix in suffixes} | links.keys()):
+            if name in ("lo0", "DEFAULT"):
+                continue
+            try:
+                interface = read_interface(name, values, links.get(name))
+                if interface is not None:
+                    found.append(replace(interface, routes=read_routes(interface, values)))
+            except (ValueError, IndexError) as error:
+                raise CommandError(f"{_FILE}: {name}: {error}") from None
+        return with_one_default(found)
+
+    def render(self, change: Change, snapshot: Snapshot) -> tuple[FileChange, ...]:
+        """Returns the file if variables of the change's interfaces differ."""
+        before = _text(snapshot.files)
+        file = ShellVariables(before)
+        current = {interface.name: interface for interface in self.read(snapshot.files, snapshot.nics)}
+        _check_defaults(change, current)
+        wanted = (share_primary(share_on_link(merge(current.get(each.name), each))) for each in change.interfaces)
+        changed = [each for each in wanted if each != current.get(each.name)]
+        for name in change.removed:
+            if name in current:
+                _take_routes(file, name, current[name])
+                file.remove(lambda key, name=name: is_of(key, name))  # type: ignore[misc]
+                _take_link(file, current[name])
+        for interface in changed:  # before any is put: the default route may go from one to another
+            _take_routes(file, interface.name, current.get(interface.name))
+        for interface in changed:
+            old = current.get(interface.name)
+            if old is not None and old.link != interface.link:
+                _take_link(file, old)
+            _put(file, interface, write_interface(interface, file.values()))
+            _put_routes(file, interface)
+        text = file.text()
+        return (FileChange(_FILE, text.encode()),) if text != before else ()
+
+    def validate(self, change: Change, staged: Files, folder: str) -> tuple[Step, ...]:
+        """Returns a shell that reads the file, as everything in FreeBSD does, without running anything."""
+        return (Step(("sh", "-n", f"{folder}{_FILE}"), None, timeout=10),)
+
+    def plan(self, change: Change, snapshot: Snapshot, changes: Sequence[FileChange]) -> Plan:
+        """Returns what stops and starts the change's interfaces, and has their routes made."""
+        wanted = [interface.name for interface in change.interfaces]
+        configured = {interface.name for interface in self.read(snapshot.files, snapshot.nics)}
+        before = [name for name in change.names if name in configured]
+        return Plan(Steps(_stop(before), _start(wanted), _again(wanted)), Steps(_stop(wanted), _start(before)))
+
+
+def _check_defaults(change: Change, current: Mapping[str, Interface]) -> None:
+    """Makes sure that the machine has one default route of either version, for FreeBSD knows no second one.
+
+    :raises NetworkValueError: there would be more.
+    """
+    changed = {each.name: merge(current.get(each.name), each) for each in change.interfaces}
+    after = {name: each for name, each in {**current, **changed}.items() if name not in change.removed}
+    for version in VERSIONS:
+        names = [name for name, each in after.items() for route in each.routes_of(version) if route.is_default]
+        if len(names) > 1 and changed.keys() & names:
+            where = ", ".join(dict.fromkeys(names))
+            # As hosts know it, up to the colon.
+            raise NetworkValueError(f"Multiple IPv{version} default routes specified: {where}, and FreeBSD has one")
+
+
+def _text(files: Files) -> str:
+    return decoded(_FILE, files[_FILE]) if _FILE in files else ""
+
+
+def _put(file: ShellVariables, interface: Interface, written: Mapping[str, str]) -> None:
+    name = interface.name
+    label = f"# Label {interface.label}\n" if interface.label else ""
+    if any(is_of(key, name) for key in file.values()):
+        file.replace(lambda key: is_of(key, name), written)
+    else:
+        file.append(label + "".join(f"{key}={value}\n" for key, value in written.items()))
+    link = interface.link
+    if isinstance(link, Vlan):
+        word = vlan_word(name, link)
+        _set_words(file, f"vlans_{variable(link.parent)}", add=[word])
+        if word == name:
+            file.set(create_args(name), double_quoted(f"vlan {link.id}"))
+    elif isinstance(link, Bond) and name not in bonds_of(file.values()):
+        _set_words(file, CLONED, add=[name])
+    used = file.values().get(_USED)
+    if used is not None and used.lower() not in ("auto", "none") and (interface.addresses_of(6) or interface.accept_ra):
+        _set_words(file, _USED, add=[name])
+
+
+def _take_link(file: ShellVariables, interface: Interface) -> None:
+    """Takes out what makes an interface a VLAN or a bond."""
+    link = interface.link
+    if isinstance(link, Vlan):
+        _set_words(file, f"vlans_{variable(link.parent)}", remove=[vlan_word(interface.name, link)])
+    elif isinstance(link, Bond):
+        words = file.values().get(CLONED, "").split()
+        _set_words(file, CLONED, remove=[word for word in words if word.partition(":")[0] == interface.name])
+    if link is not None:
+        file.remove(lambda key: key == create_args(interface.name))
+
+
+def _take_routes(file: ShellVariables, name: str, old: Interface | None) -> None:
+    """Takes the routes out that lead through an interface."""
+    values = file.values()
+    for version in VERSIONS:
+        listed, prefix = ROUTE_LISTS[version]
+        networks = [address.network for address in old.addresses_of(version)] if old is not None else []
+        names = route_names(name, version, values, networks)
+        _set_words(file, listed, remove=names)
+        file.remove(lambda key, gone={prefix + each for each in names}: key in gone)  # type: ignore[misc]
+        if old is not None and any(route.is_default and not route.on_link for route in old.routes_of(version)):
+            file.remove(lambda key, version=version: key == DEFAULTS[version])  # type: ignore[misc]
+
+
+def _put_routes(file: ShellVariables, interface: Interface) -> None:
+    for version in VERSIONS:
+        default, routes = write_routes(interface, version)
+        listed, prefix = ROUTE_LISTS[version]
+        if default is not None:
+            file.set(DEFAULTS[version], double_quoted(default))
+        for name, text in routes.items():
+            file.set(prefix + name, double_quoted(text))
+        _set_words(file, listed, add=list(routes))
+
+
+def _set_words(file: ShellVariables, name: str, *, add: Iterable[str] = (), remove: Iterable[str] = ()) -> None:
+    """Changes a variable that is a list of words; an empty one goes."""
+    old = file.values().get(name, "").split()
+    gone = set(remove)
+    new = list(dict.fromkeys([*(word for word in old if word not in gone), *add]))
+    if new == old:
+        return
+    if new:
+        file.set(name, double_quoted(" ".join(new)))
+    else:
+        file.remove(lambda key: key == name)
+
+
+def _stop(names: Iterable[str]) -> tuple[Step, ...]:
+    return tuple(Step(("service", "netif", "stop", name), name, timeout=30, check=False) for name in names)
+
+
+def _start(names: Iterable[str]) -> tuple[Step, ...]:
+    steps = [Step(("service", "netif", "start", name), name, timeout=45) for name in names]
+    return (*steps, Step(("service", "routing", "restart"), None, timeout=30, check=False))
+
+
+def _again(names: Iterable[str]) -> tuple[Step, ...]:
+    return tuple(step for name in names for step in (*_stop([name]), *_start([name])))

@@ -1,0 +1,152 @@
+"""Commands of ``/etc/network/interfaces`` that set addresses, routes, MTUs and the like: recognised, and written."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address, ip_interface, ip_network
+from typing import TYPE_CHECKING, NamedTuple
+
+from guestagent_commands_net.model import Route
+
+if TYPE_CHECKING:
+    from guestagent_commands_net.model import IPInterface
+
+__all__ = ("Said", "read_command", "route_commands", "route_words", "router_command")
+
+_END = re.compile(r"\s*(?:[12]?>\s*/dev/null|2>&1|\|\|\s*(?:true|:))\s*\Z")
+_ACCEPT_RA = "/proc/sys/net/ipv6/conf/{}/accept_ra"
+_DIGITS = re.compile(r"\d+\Z")
+
+
+class Said(NamedTuple):
+    """What a command is about; of each at most one is there."""
+
+    route: Route | None = None
+    address: IPInterface | None = None
+    mtu: int | None = None
+    accept_ra: bool | None = None
+
+
+def route_words(route: Route) -> list[str]:
+    """Returns ``route`` as ``ip route add`` takes it, without the interface."""
+    words = ["default" if route.is_default else str(route.destination)]
+    if route.gateway is not None:
+        words += ["via", str(route.gateway)]
+    if route.metric is not None:
+        words += ["metric", str(route.metric)]
+    if route.mtu is not None:
+        words += ["mtu", str(route.mtu)]
+    return [*words, "onlink"] if route.on_link else words
+
+
+def route_commands(route: Route, interface: str) -> tuple[str, str]:
+    """Returns the commands that make ``route`` and take it away."""
+    words = route_words(route)
+    place = words.index("metric") if "metric" in words else words.index("mtu") if "mtu" in words else len(words)
+    place = min(place, words.index("onlink")) if "onlink" in words else place
+    words[place:place] = ["dev", interface]
+    # What a router advertises may be there already, and has to give way.
+    verb = "replace" if route.version == 6 else "add"
+    made, gone = (f"ip -{route.version} route {each} {' '.join(words)} || true" for each in (verb, "del"))
+    return made, gone
+
+
+def router_command(interface: str, *, accept: bool) -> str:
+    """Returns the command by which ``interface`` listens to router advertisements, or does not."""
+    return f"echo {int(accept)} > {_ACCEPT_RA.format(interface)}"
+
+
+def read_command(command: str, interface: str) -> Said | None:
+    """Returns what ``command`` says about ``interface``; None if it is about something else, or does more."""
+    while _END.search(command):
+        command = _END.sub("", command)
+    words = command.split()
+    if not words:
+        return None
+    program = words.pop(0).rpartition("/")[2]
+    try:
+        if program == "route":
+            return _net_tools(words, interface)
+        if program == "ip":
+            return _iproute(words, interface)
+        if program == "echo" and words[1:] == [">", _ACCEPT_RA.format(interface)]:
+            return Said(accept_ra=int(words[0]) != 0)
+    except (ValueError, IndexError, KeyError):
+        pass
+    return None
+
+
+def _net_tools(words: list[str], interface: str) -> Said | None:
+    version = 4
+    while words and words[0] in ("-n", "-4", "-6", "-A"):
+        word = words.pop(0)
+        if word == "-6" or (word == "-A" and words.pop(0) == "inet6"):
+            version = 6
+    if words.pop(0) not in ("add", "del"):
+        return None
+    target = words.pop(0)
+    host = target == "-host"
+    if target in ("-net", "-host"):
+        target = words.pop(0)
+    found: dict[str, str] = {}
+    while words:
+        key = words.pop(0)
+        if key not in ("netmask", "gw", "metric", "dev"):
+            return None
+        found[key] = words.pop(0)
+    if found.get("dev", interface).partition(":")[0] != interface:
+        return None
+    if target == "default":
+        target = "0.0.0.0/0" if version == 4 else "::/0"
+    elif "netmask" in found:
+        target += "/" + found["netmask"]
+    elif "/" not in target and not host:
+        return None  # guessed from the class of the address
+    gateway = found.get("gw")
+    return Said(_made(target, gateway, found.get("metric"), None, False))
+
+
+def _iproute(words: list[str], interface: str) -> Said | None:
+    version: int | None = None
+    while words and words[0].startswith("-"):
+        version = {"-4": 4, "-6": 6}[words.pop(0)]
+    what = words.pop(0)
+    if "route".startswith(what):
+        if words.pop(0) not in ("add", "replace", "append", "change", "del", "delete"):
+            return None
+        target = words.pop(0)
+        found: dict[str, str] = {}
+        on_link = False
+        while words:
+            key = words.pop(0)
+            if key == "onlink":
+                on_link = True
+            elif key in ("via", "dev", "metric", "mtu"):
+                found[key] = words.pop(0)
+            elif (key, words.pop(0)) not in (("proto", "static"), ("scope", "link")):
+                return None
+        if found.get("dev", interface) not in (interface, "$IFACE", '"$IFACE"'):
+            return None
+        if target == "default":
+            gateway = found.get("via", "")
+            target = "::/0" if version == 6 or ":" in gateway else "0.0.0.0/0"
+        return Said(_made(target, found.get("via"), found.get("metric"), found.get("mtu"), on_link))
+    if "address".startswith(what) and words.pop(0) in ("add", "replace", "del", "delete"):
+        target = words.pop(0)
+        if words[:1] == ["dev"] and words[1:] in ([interface], ["$IFACE"], ['"$IFACE"']):
+            return Said(address=ip_interface(target))
+    elif "link".startswith(what) and words[:1] == ["set"]:
+        rest = [word for word in words[1:] if word != "dev"]
+        if len(rest) == 3 and rest[0] == interface and rest[1] == "mtu" and _DIGITS.match(rest[2]):
+            return Said(mtu=int(rest[2]))
+    return None
+
+
+def _made(target: str, gateway: str | None, metric: str | None, mtu: str | None, on_link: bool) -> Route:
+    return Route(
+        ip_network(target, strict=False),
+        None if gateway is None else ip_address(gateway),
+        None if metric is None else int(metric),
+        on_link,
+        None if mtu is None else int(mtu),
+    )

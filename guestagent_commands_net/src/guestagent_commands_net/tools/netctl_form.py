@@ -1,0 +1,259 @@
+"""An interface in the form of netctl's profiles, which are read by bash: read, and written line by line."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from ipaddress import ip_address, ip_interface, ip_network
+from typing import TYPE_CHECKING
+
+from guestagent_commands_net.bonds import MODES
+from guestagent_commands_net.model import VERSIONS, Bond, Dns, Interface, Route, Vlan
+from guestagent_core.errors import CommandError
+
+from .ifupdown_commands import read_command, route_words
+
+if TYPE_CHECKING:
+    from guestagent_commands_net.model import IPAddress, IPInterface
+
+__all__ = ("Profile", "as_read", "read_profile", "write_profile")
+
+_SETTING = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)(?:\[\d*\])?\+?=(.*)", re.DOTALL)
+_LINK_KEYS = ("BindsToInterfaces", "LinkOptions", "MACAddress", "Mode", "VLANID")
+_VERSION_KEYS = {4: ("IP", "Address", "Gateway", "Routes"), 6: ("IP6", "Address6", "Gateway6", "Routes6")}
+
+
+@dataclass
+class _Line:
+    """A line, with those that an unfinished list or quote continues it by."""
+
+    key: str
+    """Empty for comments and whatever else is no setting."""
+    text: str
+
+
+class Profile:
+    """One profile.
+
+    :param path: where it is, for errors.
+    :raises CommandError: it is not text that bash could read; the text names the file and the line.
+    """
+
+    def __init__(self, path: str, text: str) -> None:
+        self.path = path
+        self._lines: list[_Line] = []
+        held, began = "", 0
+        for number, line in enumerate(text.splitlines(keepends=True), 1):
+            began = began if held else number
+            held += line
+            found = _SETTING.fullmatch(held)
+            if found is None or held.lstrip().startswith("#"):
+                self._lines.append(_Line("", held))
+                held = ""
+            elif _is_whole(found[2]):
+                self._lines.append(_Line(found[1], held))
+                held = ""
+        if held:
+            raise CommandError(f"{path}:{began}: a list or a quote has no end")
+
+    def text(self) -> str:
+        """Returns the whole file."""
+        return "".join(line.text for line in self._lines)
+
+    def values(self, key: str) -> list[str]:
+        """Returns the items of a list, or the words of a value as one; none if there is no such setting."""
+        found = [line for line in self._lines if line.key == key]
+        if not found:
+            return []
+        match = _SETTING.fullmatch(found[-1].text)
+        assert match is not None
+        value = match[2].strip()
+        words = shlex.split(
+            value.partition("(")[2].rpartition(")")[0] if value.startswith("(") else value, comments=True
+        )
+        return words if value.startswith("(") else [" ".join(words)] if words else []
+
+    def get(self, key: str) -> str:
+        """Returns the first item of a setting, empty if there is none."""
+        return next(iter(self.values(key)), "")
+
+    def put(self, keys: Iterable[str], settings: Iterable[tuple[str, str]]) -> None:
+        """Puts ``settings``, keys with values as bash wants them, in the place of those of ``keys``."""
+        keys = frozenset(keys)
+        new = [_Line(key, f"{key}={value}\n") for key, value in settings]
+        place = next((index for index, line in enumerate(self._lines) if line.key in keys), len(self._lines))
+        if place == len(self._lines) and place and not self._lines[-1].text.endswith("\n"):
+            self._lines[-1].text += "\n"
+        kept = [line for index, line in enumerate(self._lines) if line.key not in keys or index < place]
+        kept[place:place] = new
+        self._lines = kept
+
+
+def _is_whole(value: str) -> bool:
+    try:
+        words = shlex.split(value, comments=True)
+    except ValueError:
+        return False
+    opened = value.lstrip().startswith("(")
+    return not opened or (bool(words) and words[-1].endswith(")"))
+
+
+def as_read(interface: Interface) -> Interface:
+    """Returns ``interface`` as it is read back: netctl listens to routers with DHCPv6, and never beside addresses of
+    its own unless it is told to.
+    """
+    quiet = interface.dhcp6 or (interface.accept_ra is False and interface.addresses_of(6))
+    return replace(interface, accept_ra=None) if quiet else interface
+
+
+def read_profile(profile: Profile) -> Interface:
+    """Returns the interface that ``profile`` configures.
+
+    :raises ValueError: a value is wrong.
+    """
+    name = profile.get("Interface")
+    addresses: list[IPInterface] = []
+    routes: list[Route] = []
+    for version, (method, address, gateway, listed) in _VERSION_KEYS.items():
+        kind = profile.get(method)
+        if kind in ("static", "stateless"):
+            addresses += [ip_interface(each) for each in profile.values(address)]
+            if profile.get(gateway):
+                routes.append(_default(profile.get(gateway)))
+        if kind not in ("", "no"):
+            routes += [_read_route(version, each, name) for each in profile.values(listed)]
+    mtu: int | None = None
+    for command in profile.values("IPCustom"):
+        said = read_command(f"ip {command}", name)
+        if said is not None:
+            routes += [said.route] if said.route else []
+            addresses += [said.address] if said.address else []
+            mtu = said.mtu or mtu
+    accept_ra: bool | None = None
+    if profile.get("IP6") == "stateless":
+        accept_ra = True
+    elif profile.get("IP6") == "static" and not profile.values("Address6"):
+        accept_ra = False
+    servers: list[IPAddress] = [ip_address(each) for each in profile.values("DNS")]
+    return Interface(
+        name,
+        addresses=tuple(addresses),
+        routes=tuple(routes),
+        dns=Dns(tuple(servers), tuple(profile.get("DNSSearch").split())),
+        mtu=mtu,
+        dhcp4=profile.get("IP") == "dhcp",
+        dhcp6=profile.get("IP6").startswith("dhcp"),
+        accept_ra=accept_ra,
+        link=_read_link(profile),
+    )
+
+
+def _read_link(profile: Profile) -> Vlan | Bond | None:
+    members = profile.values("BindsToInterfaces")
+    if len(members) == 1 and " " in members[0]:
+        members = members[0].split()
+    if profile.get("Connection") == "vlan" and members:
+        return Vlan(int(profile.get("VLANID") or 0), members[0])
+    if profile.get("Connection") == "bond" and members:
+        words = profile.get("LinkOptions").split()
+        return Bond(tuple(members), profile.get("Mode") or MODES[0], tuple(zip(words[::2], words[1::2], strict=False)))
+    return None
+
+
+def _read_route(version: int, text: str, name: str) -> Route:
+    said = read_command(f"ip -{version} route add {text}", name)
+    if said is None or said.route is None:
+        raise ValueError(f"{text[:100]!r} cannot be kept as a route")
+    return said.route
+
+
+def _default(gateway: str) -> Route:
+    via = ip_address(gateway)
+    return Route(ip_network("0.0.0.0/0" if via.version == 4 else "::/0"), via)
+
+
+def write_profile(profile: Profile, interface: Interface, versions: Iterable[int]) -> None:
+    """Writes ``interface`` into ``profile``; settings that are not about addresses stay.
+
+    :param versions: the IP versions whose settings are written.
+    """
+    link = interface.link
+    kind = "vlan" if isinstance(link, Vlan) else "bond" if isinstance(link, Bond) else "ethernet"
+    profile.put(("Connection", "Interface"), (("Connection", kind), ("Interface", interface.name)))
+    made: list[tuple[str, str]] = []
+    if isinstance(link, Vlan):
+        made = [("BindsToInterfaces", f"({link.parent})"), ("VLANID", str(link.id))]
+    elif isinstance(link, Bond):
+        made = [("BindsToInterfaces", f"({' '.join(link.members)})"), ("Mode", link.mode)]
+        options = " ".join(f"{key} {value}" for key, value in link.options)
+        made += [("LinkOptions", f"'{options}'")] if options else []
+    if link is not None:
+        profile.put(_LINK_KEYS, [*made, *([("MACAddress", interface.mac)] if interface.mac else [])])
+    for version in versions:
+        profile.put(_VERSION_KEYS[version], _family(interface, version))
+    custom = [command for version in VERSIONS for command in _custom(interface, version)]
+    if interface.mtu is not None:
+        custom.insert(0, f"link set dev {interface.name} mtu {interface.mtu}")
+    others = [each for each in profile.values("IPCustom") if read_command(f"ip {each}", interface.name) is None]
+    profile.put(("IPCustom",), [("IPCustom", _list([*custom, *others]))] if custom or others else [])
+    dns = interface.dns
+    profile.put(("DNS",), [("DNS", _list(str(server) for server in dns.servers))] if dns.servers else [])
+    profile.put(("DNSSearch",), [("DNSSearch", f"'{' '.join(dns.search)}'")] if dns.search else [])
+
+
+def _family(interface: Interface, version: int) -> list[tuple[str, str]]:
+    method, address, gateway, listed = _VERSION_KEYS[version]
+    kind = _method(interface, version)
+    items = [(method, kind)] if kind else []
+    if kind in ("static", "stateless"):
+        addresses = interface.addresses_of(version)
+        items += [(address, _list(str(each) for each in addresses))] if addresses else []
+        via = _gateway(interface, version)
+        items += [(gateway, str(via.gateway))] if via is not None else []
+    routes = [route for route in interface.routes_of(version) if route is not _gateway(interface, version)]
+    if routes and kind not in ("", "no"):
+        items.append((listed, _list(" ".join(route_words(route)) for route in routes)))
+    return items
+
+
+def _method(interface: Interface, version: int) -> str:
+    if interface.dhcp(version):
+        return "dhcp"
+    if version == 6 and interface.accept_ra:
+        return "stateless"
+    if interface.addresses_of(version) or (version == 6 and interface.accept_ra is False):
+        return "static"
+    return "no" if version == 4 else ""  # without a value for IPv6 it is as the kernel has it
+
+
+def _gateway(interface: Interface, version: int) -> Route | None:
+    if _method(interface, version) not in ("static", "stateless"):
+        return None
+    for route in interface.routes_of(version):
+        plain = route.metric is None and route.mtu is None and not route.on_link
+        if route.is_default and plain and route.gateway is not None:
+            return route
+    return None
+
+
+def _custom(interface: Interface, version: int) -> list[str]:
+    """What the settings of an IP version have no place for: addresses beside DHCP, and routes without addresses."""
+    method = _method(interface, version)
+    commands: list[str] = []
+    if method == "dhcp":
+        added = (f"-{version} addr add {address} dev {interface.name}" for address in interface.addresses_of(version))
+        commands += added
+    if method in ("", "no"):
+        words = (route_words(route) for route in interface.routes_of(version))
+        commands += [f"-{version} route add {' '.join(each)} dev {interface.name}" for each in words]
+    return commands
+
+
+def _list(items: Iterable[str]) -> str:
+    return f"({' '.join(item if item.isalnum() else _quoted(item) for item in items)})"
+
+
+def _quoted(item: str) -> str:
+    return shlex.quote(item) if "'" in item else f"'{item}'"

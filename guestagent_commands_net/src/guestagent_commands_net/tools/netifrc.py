@@ -1,0 +1,218 @@
+"""Gentoo's netifrc: ``/etc/conf.d/net`` and the services ``net.NAME``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from guestagent_commands_net.backends import FileChange, Plan, Snapshot, Step, Steps
+from guestagent_commands_net.model import Change, Interface, Vlan, merge
+from guestagent_commands_net.reading import find_files, read_file
+from guestagent_core.errors import CommandError
+
+from .netifrc_form import names_of, read_interface, variable, vlans_of, write_interface
+from .probing import Found, claims_of
+from .services import started_by
+from .shell_variables import ShellVariables, decoded, double_quoted
+
+if TYPE_CHECKING:
+    from guestagent_commands_net.backends import Evidence, Files
+    from guestagent_commands_net.model import Nic
+    from guestagent_core import Context
+
+__all__ = ("Netifrc",)
+
+_FILE = "/etc/conf.d/net"
+_SERVICES = "/etc/init.d"
+_LOOPBACK = f"{_SERVICES}/net.lo"
+_STARTED = ("/run/openrc/started", "/var/lib/init.d/started")
+_OPENRC = ("/sbin/openrc", "/usr/sbin/openrc", "/sbin/rc", "/sbin/openrc-run")
+_STYLE = "style"
+"""The fact that says whether the shell of the services knows strings only (``openrc``), or arrays (``legacy``)."""
+_LINKS = "services"
+"""The fact that names the interfaces that have a service."""
+_CONFIG = re.compile(r"config_(\w+)")
+
+
+class Netifrc:
+    """The backend ``netifrc``. An interface is stopped with the old file and started with the new one."""
+
+    name = "netifrc"
+    priority = 70
+    writes_resolv_conf = False
+
+    def probe(self, context: Context, nics: Sequence[Nic]) -> Mapping[str, Evidence]:
+        """Returns the interfaces that have a service, in a runlevel or running, and those that could have one.
+
+        A service is put into a runlevel with a change; what the file says of an interface without one is left over.
+        """
+        if not context.path(_LOOPBACK).is_file():
+            return {}
+
+        def look(found: Found) -> None:
+            for name in (nic.name for nic in nics):
+                service = f"net.{name}"
+                link = started_by(context, service)
+                if link is not None:
+                    found.names[name] = f"{link} is for it"
+                if context.root == Path("/") and any(context.path(f"{each}/{service}").exists() for each in _STARTED):
+                    found.holds[name] = f"the service {service} is started"
+
+        return claims_of(nics, look, started=f"{_LOOPBACK} is there")
+
+    def gather(self, context: Context, nics: Sequence[Nic]) -> Snapshot:
+        """Returns ``/etc/conf.d/net``, the style of its values, and the services that there are."""
+        state = read_file(context, _FILE)
+        style = "openrc" if any(context.path(path).exists() for path in _OPENRC) else "legacy"
+        links = [
+            path.removeprefix(f"{_SERVICES}/net.")
+            for path in find_files(context, f"{_SERVICES}/net.*")
+            if path != _LOOPBACK
+        ]
+        facts = {_STYLE: style, _LINKS: " ".join(links)}
+        return Snapshot({} if state is None else {_FILE: state}, facts, tuple(nics))
+
+    def read(self, files: Files, nics: Sequence[Nic] = ()) -> tuple[Interface, ...]:
+        """Returns the interfaces that have variables."""
+        file = ShellVariables(_text(files))
+        values = file.values()
+        known = {variable(name): name for name in (*(nic.name for nic in nics), *vlans_of(values))}
+        suffixes = {matched[1] for name in values if (matched := _CONFIG.fullmatch(name))}
+        names = {known.get(suffix, suffix) for suffix in suffixes} | vlans_of(values).keys()
+        found = []
+        for name in sorted(names - {"lo"}):
+            try:
+                interface = read_interface(name, file)
+            except (ValueError, IndexError) as error:
+                raise CommandError(f"{_FILE}: {name}: {error}") from None
+            if interface is not None:
+                found.append(interface)
+        return tuple(found)
+
+    def render(self, change: Change, snapshot: Snapshot) -> tuple[FileChange, ...]:
+        """Returns the file if variables of the change's interfaces differ."""
+        before = _text(snapshot.files)
+        file = ShellVariables(before)
+        arrays = "=(" in re.sub(r"[ \t]", "", before) or (
+            snapshot.facts.get(_STYLE) == "legacy" and not any(name.startswith("config_") for name in file.values())
+        )
+        current = {interface.name: interface for interface in self.read(snapshot.files, snapshot.nics)}
+        # First, for a VLAN of the same number may have another name from now on.
+        for name in change.removed:
+            if name not in current:
+                continue
+            ours = names_of(name, file.values())
+            file.remove(lambda key, ours=ours: key in ours)  # type: ignore[misc]
+            link = current[name].link
+            if isinstance(link, Vlan):
+                _remove_vlan(file, link)
+        for interface in change.interfaces:
+            old = current.get(interface.name)
+            merged = merge(old, interface)
+            if old == merged:
+                continue
+            if old is not None and isinstance(old.link, Vlan) and old.link != merged.link:
+                _remove_vlan(file, old.link)
+            written = write_interface(merged, arrays=arrays)
+            if isinstance(merged.link, Vlan):
+                _add_vlan(file, merged.name, merged.link)
+            _put(file, merged, written)
+        text = file.text()
+        return (FileChange(_FILE, text.encode()),) if text != before else ()
+
+    def validate(self, change: Change, staged: Files, folder: str) -> tuple[Step, ...]:
+        """Returns a shell that reads the file, as the services do, without running anything; arrays need bash."""
+        shell = "bash" if "=(" in _text(staged) else "sh"
+        return (Step((shell, "-n", f"{folder}{_FILE}"), None, timeout=10),)
+
+    def plan(self, change: Change, snapshot: Snapshot, changes: Sequence[FileChange]) -> Plan:
+        """Returns what stops and starts the services of the change's interfaces, and of no other."""
+        services = snapshot.facts.get(_LINKS, "").split()
+        wanted = [interface.name for interface in change.interfaces]
+        configured = {interface.name for interface in self.read(snapshot.files, snapshot.nics)}
+        before = [name for name in change.names if name in configured]
+        missing = [name for name in wanted if name not in services]
+        return Plan(
+            Steps(_stop(change.names, services), (*_service(missing), *_start(wanted)), _again(wanted)),
+            Steps(_stop(change.names, [*services, *wanted]), (*_start(before), *_no_service(missing)), _again(before)),
+        )
+
+
+def _text(files: Files) -> str:
+    return decoded(_FILE, files[_FILE]) if _FILE in files else ""
+
+
+def _put(file: ShellVariables, interface: Interface, written: Mapping[str, str]) -> None:
+    """Puts the variables of one interface where they stood, with its label as a comment before the first."""
+    ours = names_of(interface.name, file.values())
+    is_new = not any(name in ours for name in file.values())
+    if is_new:
+        text = file.text()
+        gap = "\n" if text.strip() and not text.endswith("\n\n") else ""
+        label = f"# Label {interface.label}\n" if interface.label else ""
+        file.append(f"{gap}{label}" + "".join(f"{name}={value}\n" for name, value in written.items()))
+    else:
+        file.replace(lambda name: name in ours, written)
+
+
+def _add_vlan(file: ShellVariables, name: str, vlan: Vlan) -> None:
+    values = file.values()
+    if vlans_of(values).get(name) == vlan:
+        return
+    key = f"vlans_{variable(vlan.parent)}"
+    numbers = dict.fromkeys([*values.get(key, "").split(), str(vlan.id)])
+    file.set(key, double_quoted(" ".join(numbers)))
+    if name != f"{vlan.parent}.{vlan.id}":
+        file.set(f"{variable(vlan.parent)}_vlan{vlan.id}_name", double_quoted(name))
+
+
+def _remove_vlan(file: ShellVariables, vlan: Vlan) -> None:
+    key = f"vlans_{variable(vlan.parent)}"
+    numbers = [number for number in file.values().get(key, "").split() if number != str(vlan.id)]
+    named = f"{variable(vlan.parent)}_vlan{vlan.id}_name"
+    file.remove(lambda name: name == named or (name == key and not numbers))
+    if numbers:
+        file.set(key, double_quoted(" ".join(numbers)))
+
+
+def _stop(names: Iterable[str], services: Iterable[str]) -> tuple[Step, ...]:
+    steps = []
+    for name in names:
+        if name in services:
+            steps.append(Step(("rc-service", f"net.{name}", "stop"), name, timeout=30, check=False))
+        # What others have put there would stay beside what is configured.
+        steps.append(Step(("ip", "addr", "flush", "dev", name, "scope", "global"), name, timeout=5, check=False))
+    return tuple(steps)
+
+
+def _start(names: Iterable[str]) -> tuple[Step, ...]:
+    return tuple(Step(("rc-service", f"net.{name}", "start"), name, timeout=45) for name in names)
+
+
+def _again(names: Iterable[str]) -> tuple[Step, ...]:
+    return tuple(Step(("rc-service", f"net.{name}", "restart"), name, timeout=45) for name in names)
+
+
+def _service(names: Iterable[str]) -> tuple[Step, ...]:
+    """Makes services, which are links to that of the loopback, and has them started at boot."""
+    return tuple(
+        step
+        for name in names
+        for step in (
+            Step(("ln", "-s", "net.lo", f"{_SERVICES}/net.{name}"), name, timeout=5, check=False),
+            Step(("rc-update", "add", f"net.{name}", "default"), name, timeout=10, check=False),
+        )
+    )
+
+
+def _no_service(names: Iterable[str]) -> tuple[Step, ...]:
+    return tuple(
+        step
+        for name in names
+        for step in (
+            Step(("rc-update", "del", f"net.{name}", "default"), name, timeout=10, check=False),
+            Step(("rm", "-f", f"{_SERVICES}/net.{name}"), name, timeout=5, check=False),
+        )
+    )

@@ -1,0 +1,169 @@
+"""An interface in the form of Gentoo's ``/etc/conf.d/net``: read, and written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import ip_address, ip_interface, ip_network
+from typing import TYPE_CHECKING
+
+from guestagent_commands_net.bonds import MODES
+from guestagent_commands_net.checks import NetworkValueError
+from guestagent_commands_net.model import Bond, Dns, Interface, Route, Vlan
+
+from .route_lines import read_route_line, route_line
+from .shell_variables import double_quoted
+
+if TYPE_CHECKING:
+    from guestagent_commands_net.model import IPInterface
+
+    from .shell_variables import ShellVariables
+
+__all__ = ("names_of", "read_interface", "variable", "vlans_of", "write_interface")
+
+_KEYS = ("config", "routes", "dns_servers", "dns_search", "dns_domain", "mtu")
+_BOND_KEYS = ("slaves", "mode")
+_BOND_OPTIONS = frozenset((
+    "ad_actor_sys_prio", "ad_actor_system", "ad_select", "ad_user_port_key", "all_slaves_active", "arp_all_targets",
+    "arp_interval", "arp_ip_target", "arp_missed_max", "arp_validate", "downdelay", "fail_over_mac", "lacp_active",
+    "lacp_rate", "lp_interval", "miimon", "min_links", "num_grat_arp", "num_unsol_na", "packets_per_slave",
+    "peer_notif_delay", "primary", "primary_reselect", "resend_igmp", "tlb_dynamic_lb", "updelay", "use_carrier",
+    "xmit_hash_policy",
+))  # fmt: skip
+"""The files in which the kernel has the settings of a bond: netifrc writes to each one that has a variable."""
+
+
+def variable(interface: str) -> str:
+    """Returns how ``interface`` is called within names of variables."""
+    return re.sub(r"\W", "_", interface)
+
+
+def names_of(interface: str, values: Mapping[str, str]) -> set[str]:
+    """Returns the variables of ``interface`` that :func:`write_interface` writes."""
+    suffix = variable(interface)
+    found = {f"{key}_{suffix}" for key in (*_KEYS, *_BOND_KEYS)}
+    return found | {name for name in values if _bond_option(name, suffix)}
+
+
+def _bond_option(name: str, suffix: str) -> str:
+    """Returns the setting of a bond that the variable ``name`` is; nothing if it is another one's or none."""
+    option = name.removesuffix(f"_{suffix}")
+    return option if option != name and option in _BOND_OPTIONS else ""
+
+
+def vlans_of(values: Mapping[str, str]) -> dict[str, Vlan]:
+    """Returns the VLANs of all interfaces, by their names."""
+    found = {}
+    for name, text in values.items():
+        if not name.startswith("vlans_"):
+            continue
+        parent = name.removeprefix("vlans_")
+        for number in text.split():
+            if number.isdigit():
+                own = values.get(f"{parent}_vlan{number}_name") or values.get(f"vlan{number}_name")
+                found[own or f"{parent}.{number}"] = Vlan(int(number), parent)
+    return found
+
+
+def read_interface(name: str, file: ShellVariables) -> Interface | None:
+    """Returns the interface that the variables configure; None if there are none of it.
+
+    :raises ValueError: a value is wrong.
+    """
+    suffix = variable(name)
+    values = file.values()
+    link = _read_link(name, suffix, values)
+    if not any(key in values for key in names_of(name, values)) and link is None:
+        return None
+    words = [line.strip() for line in file.items(f"config_{suffix}")]
+    dhcp = {word for line in words for word in line.split() if word in ("dhcp", "dhcpv6")}
+    routes = [_read_route(line, name) for line in file.items(f"routes_{suffix}")]
+    mtu = values.get(f"mtu_{suffix}")
+    search = values.get(f"dns_search_{suffix}") or values.get(f"dns_domain_{suffix}", "")
+    return Interface(
+        name,
+        addresses=tuple(address for line in words for address in _read_addresses(line)),
+        routes=tuple(route for route in routes if route is not None),
+        dns=Dns(
+            tuple(ip_address(each) for item in file.items(f"dns_servers_{suffix}") for each in item.split()),
+            tuple(search.split()),
+        ),
+        mtu=int(mtu) if mtu else None,
+        dhcp4="dhcp" in dhcp,
+        dhcp6="dhcpv6" in dhcp,
+        link=link,
+    )
+
+
+def _read_addresses(line: str) -> Iterable[IPInterface]:
+    words = line.split()
+    if "netmask" in words[1:-1]:
+        yield ip_interface(f"{words[0]}/{words[words.index('netmask') + 1]}")
+    elif words and re.match(r"[0-9a-fA-F]*[.:]", words[0]):
+        for word in words:  # several on a line are as good as several lines
+            if re.match(r"[0-9a-fA-F]*[.:].*/\d+\Z", word):
+                yield ip_interface(word)
+
+
+def _read_route(line: str, name: str) -> Route | None:
+    words = line.split()
+    if "netmask" in words[1:-1]:  # as net-tools have it
+        mask, gateway = words[words.index("netmask") + 1], words[words.index("gw") + 1]
+        return Route(ip_network(f"{words[0]}/{mask}", strict=False), ip_address(gateway))
+    if words[:1] == ["default"] and "gw" in words[1:-1]:
+        words[words.index("gw")] = "via"
+    version = 6 if ":" in line else 4
+    return read_route_line(" ".join(words), name, version)
+
+
+def _read_link(name: str, suffix: str, values: Mapping[str, str]) -> Vlan | Bond | None:
+    if values.get(f"slaves_{suffix}"):
+        options = {
+            option: ",".join(text.split()) for name, text in values.items() if (option := _bond_option(name, suffix))
+        }
+        mode = values.get(f"mode_{suffix}", MODES[0])
+        members = tuple(values[f"slaves_{suffix}"].split())
+        return Bond(members, MODES[int(mode)] if mode.isdigit() else mode, tuple(options.items()))
+    return vlans_of(values).get(name)
+
+
+def write_interface(interface: Interface, *, arrays: bool) -> dict[str, str]:
+    """Returns the variables that configure ``interface``, quoted, in their order.
+
+    :param arrays: whether they are arrays of bash, as before OpenRC.
+    :raises NetworkValueError: the form has nothing for it.
+    """
+    if interface.accept_ra is not None:
+        raise NetworkValueError(f"{interface.name}: netifrc has no setting for router advertisements")
+    suffix = variable(interface.name)
+    lines = ["dhcp"] if interface.dhcp4 else []
+    lines += ["dhcpv6"] if interface.dhcp6 else []
+    lines += [str(address) for address in interface.addresses]
+    values = {f"config_{suffix}": _lines(lines or ["null"], arrays=arrays)}
+    routes = [route_line(route, None) for route in interface.routes]
+    if routes:
+        values[f"routes_{suffix}"] = _lines(routes, arrays=arrays)
+    servers = [str(server) for server in interface.dns.servers]
+    if servers:
+        values[f"dns_servers_{suffix}"] = _lines(servers, arrays=arrays)
+    if interface.dns.search:
+        values[f"dns_search_{suffix}"] = double_quoted(" ".join(interface.dns.search))
+    if interface.mtu is not None:
+        values[f"mtu_{suffix}"] = double_quoted(str(interface.mtu))
+    if isinstance(interface.link, Bond):
+        values[f"slaves_{suffix}"] = double_quoted(" ".join(interface.link.members))
+        values[f"mode_{suffix}"] = double_quoted(interface.link.mode)
+        for key, value in interface.link.options:
+            if key not in _BOND_OPTIONS:
+                raise NetworkValueError(f"{interface.name}: netifrc has no setting of bonds for {key!r}")
+            # Of several targets it hands one after the other to the kernel, which takes no list.
+            values[f"{key}_{suffix}"] = double_quoted(value.replace(",", " ") if key == "arp_ip_target" else value)
+    return values
+
+
+def _lines(lines: Sequence[str], *, arrays: bool) -> str:
+    if arrays:
+        return "(\n" + "".join(f'  "{line}"\n' for line in lines) + ")"
+    if len(lines) == 1:
+        return double_quoted(lines[0])
+    return double_quoted("\n" + "".join(f"  {line}\n" for line in lines))

@@ -1,0 +1,353 @@
+"""netplan, which writes the files of systemd-networkd or NetworkManager."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from guestagent_commands_net.backends import FileChange, FileState, Plan, Snapshot, Step, Steps
+from guestagent_commands_net.model import Bond, Change, Interface, Nic, Vlan, merge
+from guestagent_commands_net.reading import find_files, program, read_files, read_text
+from guestagent_core.errors import CommandError
+
+from .netplan_files import dump, in_order, merged, parse, without_entries
+from .netplan_form import KINDS, KNOWN_KEYS, read_definitions, write_definition
+from .networkmanager_state import Manager
+from .probing import Found, claims_of
+from .services import is_masked, networkd_facts
+
+if TYPE_CHECKING:
+    from guestagent_commands_net.backends import Evidence, Files
+    from guestagent_core import Context
+
+__all__ = ("Netplan",)
+
+_OWN = "/etc/netplan/90-guestagent.yaml"
+_PREDECESSOR = "/etc/netplan/rackspace-cloud.yaml"
+_MODE = 0o600  # netplan warns of files that others can read
+_HEADER = """\
+# What the host wants, written by guestagent. Settings of your own below an interface stay, comments do not.
+"""
+_FIRST = "0-guestagent-"  # sorts before every name that netplan gives to a file for a pattern
+_LINKS = "/run/systemd/netif/links"
+_NETWORKS = "/run/systemd/network/10-netplan-"
+_RENDERERS = {"networkd": ("systemd-networkd", "networkctl"), "NetworkManager": ("NetworkManager", "nmcli")}
+"""The service and the program of each."""
+
+
+class Netplan:
+    """The backend ``netplan``.
+
+    Interfaces of the change are defined in a file of our own, and no longer in any other: netplan adds lists of several
+    files up, and would give an interface its old addresses beside the new ones. Keys that are not about addresses move
+    along. Nothing but ``netplan generate`` and the renderer's own way to reload is run: ``netplan apply`` takes every
+    interface of the machine down for a moment.
+    """
+
+    name = "netplan"
+    priority = 10
+    writes_resolv_conf = True
+
+    def probe(self, context: Context, nics: Sequence[Nic]) -> Mapping[str, Evidence]:
+        """Returns what netplan's files name, and what its renderer has in its hands because of them.
+
+        Nobody has to start netplan, which has its renderer started itself.
+        """
+        if program(context, "netplan") is None:
+            return {}
+        snapshot = self.gather(context, ())
+        if not snapshot.files:
+            return {}
+        renderers = _Renderers(context, snapshot)
+
+        def look(found: Found) -> None:
+            known = _Definitions(self._network(snapshot.files), nics)
+            for nic in nics:
+                ids = [each for _, each in known.of(nic.name)] + known.patterns(nic.name)
+                why = renderers.why_not(known.renderer(nic.name))
+                manager = renderers.manager_of(nic, ids)
+                if manager is not None:
+                    found.holds[nic.name] = f"{manager} has it by netplan's {ids[0]!r}"
+                elif why is not None and ids:
+                    found.unused[nic.name] = f"netplan's files name it, by {ids[0]!r}, but {why}"
+                elif why is not None:
+                    found.others.add(nic.name)
+                elif ids:
+                    found.names[nic.name] = f"netplan's files name it, by {ids[0]!r}"
+
+        return claims_of(nics, look, started="netplan is installed, and has files")
+
+    def gather(self, context: Context, nics: Sequence[Nic]) -> Snapshot:
+        """Returns netplan's files from all of its folders, and which renderers run."""
+        folders = ("/lib", "/usr/lib", "/run", "/etc")
+        paths = (path for folder in folders for path in find_files(context, f"{folder}/netplan/*.yaml"))
+        return Snapshot(read_files(context, paths), networkd_facts(context), tuple(nics))
+
+    def read(self, files: Files, nics: Sequence[Nic] = ()) -> tuple[Interface, ...]:
+        """Returns the interfaces that all files together define, without those that are known by a pattern only."""
+        return self._read(self._network(files), nics)
+
+    def _read(self, network: Mapping[str, Any], nics: Sequence[Nic]) -> tuple[Interface, ...]:
+        def name_of(kind: str, identifier: str, definition: Mapping[str, Any]) -> str | None:
+            return _name(kind, identifier, definition, nics)
+
+        try:
+            found = read_definitions(network, name_of, "netplan")
+        except ValueError as error:
+            raise CommandError(str(error)) from None
+        return tuple(sorted(found, key=lambda interface: interface.name))
+
+    def _network(self, files: Files) -> dict[str, Any]:
+        return merged([parse(path, _decoded(path, files[path])) for path in in_order(files)])
+
+    def render(self, change: Change, snapshot: Snapshot) -> tuple[FileChange, ...]:
+        """Returns the file of our own with the change's interfaces, and others without them."""
+        files, nics = snapshot.files, snapshot.nics
+        network = self._network(files)
+        known = _Definitions(network, nics)
+        current = self._current(network, known, change, nics)
+        # What a pattern would go on to configure needs a definition that says: nothing.
+        emptied = [Interface(name) for name in change.removed if known.patterns(name)]
+        interfaces = [*change.interfaces, *emptied]
+        removed = set(change.removed) - {interface.name for interface in emptied}
+        before = parse(_OWN, _decoded(_OWN, files[_OWN])) if _OWN in files else {}
+        own = {kind: dict(value) if isinstance(value, dict) else value for kind, value in before.items()}
+        ids = {name: entries[0][1] for name, entries in known.entries.items() if name not in removed}
+        for interface in interfaces:
+            if interface.link is None and known.patterns(interface.name):
+                ids[interface.name] = f"{_FIRST}{interface.name}"
+            ids.setdefault(interface.name, interface.name)
+        taken = {entry for name in removed for entry in known.of(name)}
+        for kind, identifier in taken:
+            (own.get(kind) or {}).pop(identifier, None)
+        for interface in interfaces:
+            entries = known.of(interface.name)
+            wanted = merge(current.get(interface.name), interface)
+            kind, identifier = _kind(wanted), ids[interface.name]
+            if current.get(interface.name) == wanted and entries == [(kind, identifier)]:
+                continue
+            taken |= {*entries, (kind, identifier)}
+            for old_kind, old in entries:
+                (own.get(old_kind) or {}).pop(old, None)
+            own[kind] = own.get(kind) or {}
+            own[kind][identifier] = self._definition(network, entries, wanted, identifier, ids)
+        return tuple(self._changes(files, before, own, taken))
+
+    def _current(
+        self, network: Mapping[str, Any], known: _Definitions, change: Change, nics: Sequence[Nic]
+    ) -> dict[str, Interface]:
+        """The interfaces of the change as they are defined; without those that are replaced whatever they are."""
+        try:
+            return {interface.name: interface for interface in self._read(network, nics)}
+        except CommandError:
+            pass
+        found: dict[str, Interface] = {}
+        for wanted in change.interfaces:
+            entries = known.of(wanted.name)
+            only = {kind: {each: network[kind][each] for k, each in entries if k == kind} for kind, _ in entries}
+            try:
+                found.update({each.name: each for each in self._read(only, nics)})
+            except CommandError:
+                if wanted.partial:
+                    raise
+        return found
+
+    def _definition(
+        self,
+        network: Mapping[str, Any],
+        entries: Sequence[tuple[str, str]],
+        wanted: Interface,
+        identifier: str,
+        ids: Mapping[str, str],
+    ) -> dict[str, Any]:
+        before = merged([network[kind][each] or {} for kind, each in entries])
+        definition = {key: value for key, value in before.items() if key not in KNOWN_KEYS}
+        servers = before.get("nameservers")
+        definition.update(write_definition(wanted))
+        if isinstance(servers, dict) and "nameservers" not in definition:
+            others = {key: value for key, value in servers.items() if key not in ("addresses", "search")}
+            definition.update({"nameservers": others} if others else {})
+        if isinstance(wanted.link, Vlan):
+            definition["link"] = ids.get(wanted.link.parent, wanted.link.parent)
+        elif isinstance(wanted.link, Bond):
+            definition["interfaces"] = [ids.get(member, member) for member in wanted.link.members]
+        elif identifier != wanted.name and "match" not in definition:
+            definition["match"] = {"name": wanted.name}
+        return definition
+
+    def _changes(
+        self, files: Files, before: Mapping[str, Any], own: Mapping[str, Any], taken: set[tuple[str, str]]
+    ) -> Iterable[FileChange]:
+        for path in in_order(files):
+            text = _decoded(path, files[path])
+            there = parse(path, text)
+            entries = {(kind, each) for kind, each in taken if each in (there.get(kind) or {})}
+            if path == _OWN or not entries:
+                continue
+            left = without_entries(path, text, entries)
+            if path == _PREDECESSOR and not set(parse(path, left)) - {"version", "renderer"}:
+                yield FileChange(path, None)
+                continue
+            # A file of the same name in /etc stands in for one that is not ours to change.
+            place = path if path.startswith("/etc/") else f"/etc/netplan/{path.rpartition('/')[2]}"
+            yield FileChange(place, left.encode(), _MODE if place != path else files[path].mode)
+        content = {"version": 2, **{key: value for key, value in own.items() if value not in ({}, None)}}
+        empty = not set(content) - {"version", "renderer"}
+        if empty and _OWN in files:
+            yield FileChange(_OWN, None)
+        elif not empty and content != {key: value for key, value in before.items() if value not in ({}, None)}:
+            yield FileChange(_OWN, dump(content, _HEADER).encode(), _MODE)
+
+    def validate(self, change: Change, staged: Files, folder: str) -> tuple[Step, ...]:
+        """Returns ``netplan generate``, which says the line and the column of a mistake."""
+        return (Step(("netplan", "generate", "--root-dir", folder), timeout=15),)
+
+    def plan(self, change: Change, snapshot: Snapshot, changes: Sequence[FileChange]) -> Plan:
+        """Returns ``netplan generate`` and what makes the renderer read its files again."""
+        after = dict(snapshot.files)
+        for each in changes:
+            after.pop(each.path, None)
+            if each.content is not None:
+                after[each.path] = FileState(each.content, each.mode)
+        old, new = self._network(snapshot.files), self._network(after)
+        before = {interface.name: interface for interface in self._read(old, snapshot.nics)}
+        wanted = list(change.interfaces)
+        gone = [before.get(name, Interface(name)) for name in change.removed]
+        back = [before[name] for name in change.names if name in before]
+        fresh = [interface for interface in wanted if interface.name not in before]
+        return Plan(
+            self._steps(new, wanted, gone, snapshot),
+            self._steps(old, back, fresh, snapshot),
+        )
+
+    def _steps(
+        self, network: Mapping[str, Any], there: Sequence[Interface], gone: Sequence[Interface], snapshot: Snapshot
+    ) -> Steps:
+        known = _Definitions(network, snapshot.nics)
+        by_manager = [each for each in there if known.renderer(each.name) == "NetworkManager"]
+        by_networkd = [each for each in there if each not in by_manager]
+        after = [Step(("netplan", "generate"), timeout=15)]
+        harder: list[Step] = []
+        if by_networkd or gone:
+            if snapshot.facts.get("networkd") == "inactive":
+                after.append(Step(("systemctl", "start", "systemd-networkd.service"), timeout=20))
+            else:
+                after.append(Step(("networkctl", "reload"), timeout=15))
+            harder += [Step(("networkctl", "reconfigure", each.name), each.name, timeout=15) for each in by_networkd]
+        if by_manager:
+            after.append(Step(("nmcli", "connection", "reload"), timeout=15))
+        for each in by_manager:
+            profile = f"netplan-{known.of(each.name)[0][1] if known.of(each.name) else each.name}"
+            after.append(Step(("nmcli", "device", "reapply", each.name), each.name, timeout=15, check=False))
+            harder.append(Step(("nmcli", "connection", "up", profile, "ifname", each.name), each.name, timeout=30))
+        for each in gone:
+            # Whoever had it lets go of it, and leaves behind what it has put there.
+            if each.link is not None:
+                after.append(Step(("ip", "link", "delete", each.name), each.name, timeout=5, check=False))
+                continue
+            after.append(
+                Step(("ip", "addr", "flush", "dev", each.name, "scope", "global"), each.name, timeout=5, check=False)
+            )
+            after.append(Step(("ip", "link", "set", "dev", each.name, "down"), each.name, timeout=5, check=False))
+        if any(each.link is not None for each in there):
+            # Devices that are made of others: only here the whole of it is needed at times.
+            made = next(each.name for each in there if each.link is not None)
+            harder.append(Step(("netplan", "apply"), made, timeout=40))
+        return Steps((), tuple(after), tuple(harder))
+
+
+class _Renderers:
+    """What the renderers have of interfaces, and whether they can be had."""
+
+    def __init__(self, context: Context, snapshot: Snapshot) -> None:
+        self._context = context
+        self._networkd_runs = snapshot.facts.get("networkd") == "active"
+        self._manager = Manager(context)
+
+    def manager_of(self, nic: Nic, ids: Sequence[str]) -> str | None:
+        """Returns the renderer that has an interface in its hands because of one of the definitions ``ids``."""
+        index = read_text(self._context, f"/sys/class/net/{nic.name}/ifindex").strip() if self._networkd_runs else ""
+        state = read_text(self._context, f"{_LINKS}/{index}") if index else ""
+        if any(f"NETWORK_FILE={_NETWORKS}{each}.network\n" in state for each in ids):
+            return "systemd-networkd"
+        device = self._manager.devices.get(nic.name)
+        profiles = [f"netplan-{each}" for each in ids]
+        return "NetworkManager" if device is not None and device.is_held and device.profile in profiles else None
+
+    def why_not(self, renderer: str) -> str | None:
+        """Returns why nothing comes of a definition for ``renderer``; None: something does."""
+        service, tool = _RENDERERS.get(renderer, (renderer, renderer))
+        if is_masked(self._context, service):
+            return f"the service {service} is masked"
+        return f"{service} is not installed" if program(self._context, tool) is None else None
+
+
+def _decoded(path: str, state: FileState) -> str:
+    try:
+        return state.content.decode()
+    except UnicodeDecodeError:
+        raise CommandError(f"{path}: it is not UTF-8 text") from None
+
+
+def _kind(interface: Interface) -> str:
+    if isinstance(interface.link, Vlan):
+        return "vlans"
+    return "bonds" if isinstance(interface.link, Bond) else "ethernets"
+
+
+def _name(kind: str, identifier: str, definition: Mapping[str, Any], nics: Sequence[Nic]) -> str | None:
+    """The interface that a definition is about; None if it is a pattern, or of a card that is not here."""
+    if kind != "ethernets":
+        return identifier
+    match = definition.get("match")
+    if not isinstance(match, Mapping) or not match:
+        return identifier
+    renamed = definition.get("set-name")
+    if match.get("macaddress"):
+        mac = str(match["macaddress"]).lower()
+        here = next((nic.name for nic in nics if nic.mac == mac and nic.physical), None)
+        return here or (str(renamed) if renamed else None if nics else identifier)
+    if renamed:
+        return str(renamed)
+    name = match.get("name")
+    if isinstance(name, str) and not any(character in name for character in "*?[") and set(match) == {"name"}:
+        return name
+    return None
+
+
+class _Definitions:
+    """Which definitions are about which interface."""
+
+    def __init__(self, network: Mapping[str, Any], nics: Sequence[Nic]) -> None:
+        self._network = network
+        self.entries: dict[str, list[tuple[str, str]]] = {}
+        """The kinds and ids of the definitions that are about an interface and no other, by its name."""
+        self._patterns: list[tuple[str, Mapping[str, Any]]] = []
+        for kind in KINDS:
+            for identifier, definition in (network.get(kind) or {}).items():
+                name = _name(kind, str(identifier), definition or {}, nics)
+                match = (definition or {}).get("match")
+                if name is not None:
+                    self.entries.setdefault(name, []).append((kind, str(identifier)))
+                elif isinstance(match, Mapping) and "macaddress" not in match:
+                    self._patterns.append((str(identifier), match))
+
+    def of(self, name: str) -> list[tuple[str, str]]:
+        return self.entries.get(name, [])
+
+    def patterns(self, name: str) -> list[str]:
+        """The ids of definitions that fit ``name`` among others."""
+        return [
+            identifier
+            for identifier, match in self._patterns
+            if match.get("name") is None or fnmatchcase(name, str(match["name"]))
+        ]
+
+    def renderer(self, name: str) -> str:
+        for kind, identifier in self.of(name):
+            found = (self._network[kind][identifier] or {}).get("renderer")
+            found = found or (self._network.get(kind) or {}).get("renderer")
+            if found:
+                return str(found)
+        return str(self._network.get("renderer") or "networkd")
