@@ -44,7 +44,7 @@ class SpoolExchange:
     def wait(self, timeout: float | None) -> bool:
         """Waits until a file comes; returns whether there is one that was not handed out."""
         if not self._waiting():
-            readable, _, _ = select.select([self._watch, self._waker], [], [], timeout)
+            readable, _, _ = select.select([self._watch, self._waker.fileno()], [], [], timeout)
             self._waker.clear()
             if self._watch in readable:
                 os.read(self._watch, 64 * 1024)
