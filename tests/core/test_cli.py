@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -179,6 +180,26 @@ def test_ctrl_c_in_the_demo_leaves_nothing_behind(folder: Path) -> None:
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
+    assert list(folder.iterdir()) == []
+
+
+def test_ctrl_c_in_the_demo_waits_for_an_agent_that_takes_its_time(folder: Path) -> None:
+    command = [sys.executable, "-u", "-m", "guestagent_core", "demo"]
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        while "->" not in demo.stdout.readline():
+            pass
+        agent = int(Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text())
+        os.kill(agent, signal.SIGSTOP)
+        going_on = threading.Timer(1.0, os.kill, (agent, signal.SIGCONT))
+        going_on.start()
+        demo.send_signal(signal.SIGINT)
+        demo.communicate(timeout=PATIENCE)
+        is_there = Path(f"/proc/{agent}").exists()
+        going_on.join()
+    assert not is_there
+    assert demo.returncode == 130
     assert list(folder.iterdir()) == []
 
 

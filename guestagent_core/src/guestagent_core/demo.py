@@ -175,6 +175,7 @@ def _agent(scratch: Path, root: Path, channels: str) -> Iterator[Path]:
                 yield path
             finally:
                 agent.terminate()
+                agent.wait()  # after Ctrl-C, leaving the block would wait for a quarter of a second at most
 
 
 def read_files(root: Path) -> dict[str, tuple[str, bytes]]:
