@@ -133,7 +133,7 @@ def script_channel(pack: type[CommandBase], way: Path) -> Channel:
     return Channel(exchange, ScriptParser(ChannelRunner(CommandRegistry([pack]), "xapi-script")))
 
 
-def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
     """Waits until ``condition`` is true."""
     deadline = time.monotonic() + seconds
     while not condition():
