@@ -98,8 +98,10 @@ def run(*command: object) -> None:
 def _add_distributions(tree: Path) -> None:
     for one in needed():
         for file in one.files or ():
-            # Programs are made anew; where something was installed from is nobody's business.
-            if ".." in file.parts or "__pycache__" in file.parts or file.name == "direct_url.json":
+            # Programs and compiled modules are made anew; where something was installed from is nobody's business.
+            if ".." in file.parts or file.name == "direct_url.json":
+                continue
+            if file.suffix == ".pyc" or file.name == "__pycache__":  # some records have these, too
                 continue
             place = tree / SITE / file
             place.parent.mkdir(parents=True, exist_ok=True)
