@@ -10,7 +10,7 @@ arguments.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -33,6 +33,7 @@ __all__ = (
     "Snapshot",
     "Step",
     "Steps",
+    "apply_changes",
 )
 
 BACKENDS = "guestagent.network_backends"
@@ -63,6 +64,17 @@ class FileChange:
     """None: the file is removed."""
     mode: int = 0o644
     """The mode of a file that is new; one that exists keeps its own, less what ``mode`` does not allow."""
+
+
+def apply_changes(files: Files, changes: Iterable[FileChange]) -> dict[str, FileState]:
+    """Returns ``files`` as they are once ``changes`` are made."""
+    after = dict(files)
+    for change in changes:
+        if change.content is None:
+            after.pop(change.path, None)
+        else:
+            after[change.path] = FileState(change.content, change.mode)
+    return after
 
 
 class Claim(IntEnum):

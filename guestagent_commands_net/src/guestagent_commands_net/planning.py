@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .backends import FileChange, FileState, NetworkBackend, Plan, Step, Steps
+from .backends import FileChange, NetworkBackend, Plan, Step, Steps, apply_changes
 from .expectations import Expectation, as_it_is, expected_of, without_configuration
 from .machine.host import host_changes, host_steps, log_lines
 from .machine.hostname import HOSTNAME
@@ -23,7 +23,7 @@ from .transaction.verify import Difference, differences
 if TYPE_CHECKING:
     from guestagent_core import Context
 
-    from .backends import Files, Snapshot
+    from .backends import Snapshot
     from .model import Change, Interface, Nic
     from .transaction.record import Folder
 
@@ -140,7 +140,7 @@ def _share(
 ) -> _Share:
     snapshot = backend.gather(context, nics)
     changes = backend.render(change, snapshot)
-    after = _after(snapshot.files, changes)
+    after = apply_changes(snapshot.files, changes)
     expected = (
         *(expected_of(interface, interface.versions) for interface in change.interfaces),
         *(without_configuration(removed) for removed in change.removed),
@@ -166,16 +166,6 @@ def _share(
         return share
     validate = backend.validate(part, after, check_folder) if changes else ()
     return replace(share, validate=validate, plan=backend.plan(part, snapshot, changes))
-
-
-def _after(files: Files, changes: Iterable[FileChange]) -> dict[str, FileState]:
-    after = dict(files)
-    for change in changes:
-        if change.content is None:
-            after.pop(change.path, None)
-        else:
-            after[change.path] = FileState(change.content, change.mode)
-    return after
 
 
 def _joined(plans: Sequence[Plan], host: tuple[Step, ...]) -> Plan:

@@ -6,7 +6,9 @@
 - :func:`apply_changes`: files once changes are made.
 """
 
-from .backend_contract import NetworkBackendContract, apply_changes
+from guestagent_commands_net.backends import apply_changes
+
+from .backend_contract import NetworkBackendContract
 from .examples import Example, examples
 
 __all__ = ("Example", "NetworkBackendContract", "apply_changes", "examples")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import ip_interface
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import ClassVar, NoReturn
 
 import pytest
 
-from guestagent_commands_net.backends import FileChange, FileState, NetworkBackend, Plan, Snapshot, Step
+from guestagent_commands_net.backends import FileState, NetworkBackend, Plan, Snapshot, Step, apply_changes
 from guestagent_commands_net.model import Change, Interface, Nic, merge
 from guestagent_core import Context
 from guestagent_core.errors import InvalidArgumentError
@@ -20,21 +20,10 @@ from guestagent_core.testing.contract import Contract
 
 from .examples import Example, examples
 
-__all__ = ("NetworkBackendContract", "apply_changes")
+__all__ = ("NetworkBackendContract",)
 
 _NIC = Nic("eth0", "bc:76:4e:20:00:42")
 _NICS = (_NIC, *(Nic(f"eth{number}", f"bc:76:4e:20:01:0{number}") for number in range(1, 10)))
-
-
-def apply_changes(files: Mapping[str, FileState], changes: Iterable[FileChange]) -> dict[str, FileState]:
-    """Returns ``files`` once ``changes`` are made."""
-    after = dict(files)
-    for change in changes:
-        if change.content is None:
-            after.pop(change.path, None)
-        else:
-            after[change.path] = FileState(change.content, change.mode)
-    return after
 
 
 class NetworkBackendContract(Contract):

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from guestagent_commands_net.backends import FileChange, FileState, Plan, Snapshot, Step, Steps
+from guestagent_commands_net.backends import FileChange, FileState, Plan, Snapshot, Step, Steps, apply_changes
 from guestagent_commands_net.model import Bond, Change, Interface, Route, merge
 from guestagent_commands_net.reading import find_files, read_files
 from guestagent_core.errors import CommandError
@@ -233,10 +233,7 @@ class Ifcfg:
 
     def plan(self, change: Change, snapshot: Snapshot, changes: Sequence[FileChange]) -> Plan:
         """Returns what takes the change's interfaces down and up, or has NetworkManager load and apply their files."""
-        after = {**snapshot.files, **{each.path: FileState(each.content) for each in changes if each.content}}
-        for each in changes:
-            if each.content is None:
-                after.pop(each.path, None)
+        after = apply_changes(snapshot.files, changes)
         old, new = (self._files_of(files, snapshot.nics) for files in (snapshot.files, after))
         managed = change.only([name for name in change.names if _is_managed(snapshot, name)])
         scripted = change.only([name for name in change.names if name not in managed.names])

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from guestagent_commands_net.backends import FileChange, FileState, Plan, Snapshot, Step, Steps
+from guestagent_commands_net.backends import FileChange, FileState, Plan, Snapshot, Step, Steps, apply_changes
 from guestagent_commands_net.model import VERSIONS, Change, Interface, Nic, Vlan, merge
 from guestagent_commands_net.reading import find_files, program, read_files
 from guestagent_core.errors import CommandError
@@ -120,11 +120,7 @@ class Netctl:
 
     def plan(self, change: Change, snapshot: Snapshot, changes: Sequence[FileChange]) -> Plan:
         """Returns what stops profiles with the old files, and starts them with the new ones."""
-        after = dict(snapshot.files)
-        for each in changes:
-            after.pop(each.path, None)
-            if each.content is not None:
-                after[each.path] = FileState(each.content, each.mode)
+        after = apply_changes(snapshot.files, changes)
         old, new = self._profiles(snapshot), _Profiles(after, snapshot.facts)
         wanted = sorted(change.interfaces, key=lambda each: (each.link is not None, isinstance(each.link, Vlan)))
         names = [each.name for each in wanted]

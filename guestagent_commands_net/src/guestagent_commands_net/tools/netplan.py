@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from guestagent_commands_net.backends import FileChange, FileState, Plan, Snapshot, Step, Steps
+from guestagent_commands_net.backends import FileChange, FileState, Plan, Snapshot, Step, Steps, apply_changes
 from guestagent_commands_net.model import Bond, Change, Interface, Nic, Vlan, merge
 from guestagent_commands_net.reading import find_files, program, read_files, read_text
 from guestagent_core.errors import CommandError
@@ -205,11 +205,7 @@ class Netplan:
 
     def plan(self, change: Change, snapshot: Snapshot, changes: Sequence[FileChange]) -> Plan:
         """Returns ``netplan generate`` and what makes the renderer read its files again."""
-        after = dict(snapshot.files)
-        for each in changes:
-            after.pop(each.path, None)
-            if each.content is not None:
-                after[each.path] = FileState(each.content, each.mode)
+        after = apply_changes(snapshot.files, changes)
         old, new = self._network(snapshot.files), self._network(after)
         before = {interface.name: interface for interface in self._read(old, snapshot.nics)}
         wanted = list(change.interfaces)

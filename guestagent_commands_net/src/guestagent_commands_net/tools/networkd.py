@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from guestagent_commands_net.backends import FileChange, Plan, Snapshot, Step, Steps
@@ -14,7 +13,7 @@ from guestagent_core.errors import CommandError
 
 from .networkd_form import is_idle, make_idle, read_device, read_network, write_device, write_network
 from .probing import Found, claims_of
-from .sections import SectionsFile
+from .sections import SectionsFile, parsed_file
 from .services import networkd_facts, started_by
 
 if TYPE_CHECKING:
@@ -204,7 +203,7 @@ class _Files:
         for folder in reversed(_FOLDERS):
             for path, state in files.items():
                 if path.startswith(f"{folder}/") and path.endswith((".network", ".netdev")):
-                    chosen[path.rpartition("/")[2]] = _parsed(path, state.content)
+                    chosen[path.rpartition("/")[2]] = parsed_file(path, state.content)
         self._files = {**chosen, **{each.path.rpartition("/")[2]: each for each in parsed}}
         self._index()
 
@@ -296,14 +295,6 @@ class _Files:
             file.put("NetDev", lambda key: key == "Name", (("Name", name),))
         self._index()
         return file
-
-
-@lru_cache(maxsize=256)  # each step of a change asks for the same files
-def _parsed(path: str, content: bytes) -> SectionsFile:
-    try:
-        return SectionsFile(path, content.decode())
-    except UnicodeDecodeError:
-        raise CommandError(f"{path}: it is not UTF-8 text") from None
 
 
 def _values(network: SectionsFile, key: str) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from guestagent_commands_net.backends import FileChange, FileState, Plan, Snapshot, Step, Steps
+from guestagent_commands_net.backends import FileChange, FileState, Plan, Snapshot, Step, Steps, apply_changes
 from guestagent_commands_net.model import VERSIONS, Bond, Change, Interface, Nic, Vlan, merge
 from guestagent_commands_net.reading import find_files, read_files
 from guestagent_core.errors import CommandError
@@ -183,11 +183,7 @@ class NetworkManager:
 
     def plan(self, change: Change, snapshot: Snapshot, changes: Sequence[FileChange]) -> Plan:
         """Returns what has the profiles read again, and applied to the interfaces of the change."""
-        after = dict(snapshot.files)
-        for each in changes:
-            after.pop(each.path, None)
-            if each.content is not None:
-                after[each.path] = FileState(each.content, each.mode)
+        after = apply_changes(snapshot.files, changes)
         new, old = Profiles.of_files(after, snapshot.nics), Profiles.of_files(snapshot.files, snapshot.nics)
         reload = Step(("nmcli", "connection", "reload"), timeout=15)
         forward: list[Step] = []

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from guestagent_core.errors import CommandError
-
 from .keyfile import ETHERNET
-from .sections import SectionsFile
+from .sections import SectionsFile, parsed_file
 
 if TYPE_CHECKING:
     from guestagent_commands_net.backends import Files
@@ -32,7 +29,7 @@ class Profiles:
 
         :raises CommandError: one of them cannot be read.
         """
-        return cls((_parsed(path, state.content) for path, state in files.items()), nics)
+        return cls((parsed_file(path, state.content) for path, state in files.items()), nics)
 
     def __init__(self, profiles: Iterable[SectionsFile], nics: Sequence[Nic]) -> None:
         self.nics = nics
@@ -121,14 +118,6 @@ def priority_of(profile: SectionsFile) -> int:
     """Returns the priority that a profile has among those that connect by themselves."""
     priority = profile.get("connection", "autoconnect-priority") or "0"
     return int(priority) if priority.lstrip("-").isdigit() else 0
-
-
-@lru_cache(maxsize=256)  # profiles; each step of a change asks for the same ones
-def _parsed(path: str, content: bytes) -> SectionsFile:
-    try:
-        return SectionsFile(path, content.decode())
-    except UnicodeDecodeError:
-        raise CommandError(f"{path}: it is not UTF-8 text") from None
 
 
 def _master(profile: SectionsFile) -> str | None:

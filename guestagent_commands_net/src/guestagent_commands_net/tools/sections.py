@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from guestagent_core.errors import CommandError
 
-__all__ = ("Section", "SectionsFile")
+__all__ = ("Section", "SectionsFile", "parsed_file")
 
 
 @dataclass
@@ -118,6 +119,18 @@ class SectionsFile:
     def set(self, section: str, key: str, value: str | None) -> None:
         """Sets one key; None: takes it out."""
         self.put(section, lambda name: name == key, () if value is None else ((key, value),))
+
+
+@lru_cache(maxsize=256)  # files; each step of a change asks for the same ones
+def parsed_file(path: str, content: bytes) -> SectionsFile:
+    """Returns a file, which is everybody's: whoever changes it changes a copy.
+
+    :raises CommandError: it is not UTF-8 text, or not such a file.
+    """
+    try:
+        return SectionsFile(path, content.decode())
+    except UnicodeDecodeError:
+        raise CommandError(f"{path}: it is not UTF-8 text") from None
 
 
 def _is_setting(line: str) -> bool:
