@@ -12,6 +12,7 @@ from guestagent_core import CommandError, InvalidArgumentError
 
 from .files import read_file, write_file
 from .folders import open_place
+from .running import run_program
 from .staging import Backups
 
 if TYPE_CHECKING:
@@ -117,11 +118,6 @@ def activate(context: Context, activation: Activation) -> None:
     with open_place(context.root, SYSTEM_ID_FILE) as place, suppress(FileNotFoundError):
         os.unlink(place.name, dir_fd=place.folder)
     argv = [str(context.path(PROGRAM)), "--activationkey", activation.key, "--profile", activation.profile, "--force"]
-    try:
-        done = context.run(argv, check=False)
-    except CommandError:  # one of them is a TimeoutError, and so an OSError too
-        raise
-    except OSError as error:
-        raise CommandError(f"[Errno {error.errno}] {error.strerror}") from None
+    done = run_program(context, argv)
     if done.returncode != 0:
         raise CommandError(f"Couldn't activate with RHN: {done.returncode}")

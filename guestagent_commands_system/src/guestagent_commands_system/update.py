@@ -13,6 +13,7 @@ from guestagent_core import CommandError
 from .archives import Archive, open_archive
 from .downloads import Source, fetch
 from .restart import restart_command
+from .running import run_program
 from .wheels import install_wheels
 
 if TYPE_CHECKING:
@@ -78,12 +79,7 @@ def _run_installer(context: Context, archive: Archive, installer: str) -> None:
         program = folder / installer
         if not os.access(program, os.X_OK):
             raise CommandError("[Errno 13] Permission denied")
-        try:
-            done = context.run([str(program)], check=False)
-        except CommandError:  # one of them is a TimeoutError, and so an OSError too
-            raise
-        except OSError as error:
-            raise CommandError(f"[Errno {error.errno}] {error.strerror}") from error
+        done = run_program(context, [str(program)])
         for stream in (done.stdout, done.stderr):
             for line in stream.decode(errors="replace").splitlines():
                 _log.info("installer: %s", ascii(line)[1:-1])
