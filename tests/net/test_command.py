@@ -128,6 +128,34 @@ def test_a_call_that_a_crash_interrupted_is_taken_up_again(context: Context) -> 
     assert "address 10.9.0.20/24" in place.read_text()
 
 
+PROBING = """
+import json, sys
+from pathlib import Path
+from guestagent_commands_net.commands import NetworkCommands, Options
+from guestagent_core import CommandRegistry, Context
+root, state, record = sys.argv[1:]
+context = Context(Path(root), Options(), Path(state))
+print(CommandRegistry([NetworkCommands], context).run_command("resetnetwork", [json.loads(record)])[0])
+print(*sys.modules)
+"""
+
+
+def test_of_tools_that_a_machine_does_not_have_an_agent_remembers_little(context: Context) -> None:
+    argv = (sys.executable, "-I", "-c", PROBING, context.root, context.state_dir, json.dumps(wanted(10)))
+    code, loaded = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
+    tools = "guestagent_commands_net.tools."
+    loaded_tools = {name.removeprefix(tools) for name in loaded.split() if name.startswith(tools)}
+    assert code == "0"
+    assert {"ifupdown_form", "netctl", "freebsd", "networkmanager"} <= loaded_tools, "all were asked"
+    assert {name for name in loaded_tools if name.endswith("_form")} == {
+        "ifupdown_form",
+        "netplan_form",
+        "networkd_form",
+    }
+    assert not loaded_tools & {"keyfile", "netctl_profiles", "freebsd_variables"}
+    assert "yaml" not in loaded.split()
+
+
 def test_a_worker_that_cannot_be_started_is_an_error_and_changes_nothing(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,8 @@ from guestagent_commands_net.owners import assign
 from guestagent_commands_net.readers.sources import read_store
 from guestagent_commands_net.testing import NetworkBackendContract, apply_changes
 from guestagent_commands_net.tools.netctl import Netctl
-from guestagent_commands_net.tools.netctl_form import Profile, as_read
+from guestagent_commands_net.tools.netctl_form import as_read
+from guestagent_commands_net.tools.netctl_profiles import Profile
 from guestagent_core import CommandError, Context
 
 FOLDER = "/etc/netctl"

@@ -10,29 +10,17 @@ from typing import TYPE_CHECKING
 
 from guestagent_commands_net.backends import FileChange, Plan, Snapshot, Step, Steps
 from guestagent_commands_net.checks import NetworkValueError
-from guestagent_commands_net.model import VERSIONS, Bond, Change, Interface, Vlan, merge
+from guestagent_commands_net.model import VERSIONS, Change, Interface, merge
 from guestagent_commands_net.reading import read_file
 from guestagent_core.errors import CommandError
 
-from .freebsd_form import (
-    DEFAULTS,
-    ROUTE_LISTS,
-    is_of,
-    read_interface,
-    read_routes,
-    route_names,
-    with_one_default,
-    write_interface,
-    write_routes,
-)
-from .freebsd_links import CLONED, bonds_of, create_args, share_primary, variable, vlan_word, vlans_of
-from .gateway_routes import share_on_link
+from .freebsd_links import variable
 from .probing import Found, claims_of
-from .shell_variables import ShellVariables, decoded, double_quoted
+from .shell_variables import ShellVariables, decoded
 
 if TYPE_CHECKING:
     from guestagent_commands_net.backends import Evidence, Files
-    from guestagent_commands_net.model import Nic
+    from guestagent_commands_net.model import Bond, Nic, Vlan
     from guestagent_core import Context
 
 __all__ = ("Freebsd",)
@@ -40,7 +28,6 @@ __all__ = ("Freebsd",)
 _FILE = "/etc/rc.conf"
 _SYSTEM = "/etc/rc.d/netif"
 _INTERFACE = re.compile(r"(?:ipv6_)?ifconfig_(\w+?)(?:_ipv6|_alias\d+)?")
-_USED = "ipv6_network_interfaces"
 
 
 class Freebsd:
@@ -72,6 +59,9 @@ class Freebsd:
 
     def read(self, files: Files, nics: Sequence[Nic] = ()) -> tuple[Interface, ...]:
         """Returns the interfaces that have variables."""
+        from .freebsd_form import read_interface, read_routes, with_one_default
+        from .freebsd_links import bonds_of, vlans_of
+
         values = ShellVariables(_text(files)).values()
         suffixes = {matched[1] for name in values if (matched := _INTERFACE.fullmatch(name))}
         found = []
@@ -95,6 +85,11 @@ class Freebsd:
 
     def render(self, change: Change, snapshot: Snapshot) -> tuple[FileChange, ...]:
         """Returns the file if variables of the change's interfaces differ."""
+        from .freebsd_form import write_interface
+        from .freebsd_links import share_primary
+        from .freebsd_variables import put_interface, put_routes, take_interface, take_link, take_routes
+        from .gateway_routes import share_on_link
+
         before = _text(snapshot.files)
         file = ShellVariables(before)
         current = {interface.name: interface for interface in self.read(snapshot.files, snapshot.nics)}
@@ -103,17 +98,15 @@ class Freebsd:
         changed = [each for each in wanted if each != current.get(each.name)]
         for name in change.removed:
             if name in current:
-                _take_routes(file, name, current[name])
-                file.remove(lambda key, name=name: is_of(key, name))  # type: ignore[misc]
-                _take_link(file, current[name])
+                take_interface(file, current[name])
         for interface in changed:  # before any is put: the default route may go from one to another
-            _take_routes(file, interface.name, current.get(interface.name))
+            take_routes(file, interface.name, current.get(interface.name))
         for interface in changed:
             old = current.get(interface.name)
             if old is not None and old.link != interface.link:
-                _take_link(file, old)
-            _put(file, interface, write_interface(interface, file.values()))
-            _put_routes(file, interface)
+                take_link(file, old)
+            put_interface(file, interface, write_interface(interface, file.values()))
+            put_routes(file, interface)
         text = file.text()
         return (FileChange(_FILE, text.encode()),) if text != before else ()
 
@@ -146,75 +139,6 @@ def _check_defaults(change: Change, current: Mapping[str, Interface]) -> None:
 
 def _text(files: Files) -> str:
     return decoded(_FILE, files[_FILE]) if _FILE in files else ""
-
-
-def _put(file: ShellVariables, interface: Interface, written: Mapping[str, str]) -> None:
-    name = interface.name
-    label = f"# Label {interface.label}\n" if interface.label else ""
-    if any(is_of(key, name) for key in file.values()):
-        file.replace(lambda key: is_of(key, name), written)
-    else:
-        file.append(label + "".join(f"{key}={value}\n" for key, value in written.items()))
-    link = interface.link
-    if isinstance(link, Vlan):
-        word = vlan_word(name, link)
-        _set_words(file, f"vlans_{variable(link.parent)}", add=[word])
-        if word == name:
-            file.set(create_args(name), double_quoted(f"vlan {link.id}"))
-    elif isinstance(link, Bond) and name not in bonds_of(file.values()):
-        _set_words(file, CLONED, add=[name])
-    used = file.values().get(_USED)
-    if used is not None and used.lower() not in ("auto", "none") and (interface.addresses_of(6) or interface.accept_ra):
-        _set_words(file, _USED, add=[name])
-
-
-def _take_link(file: ShellVariables, interface: Interface) -> None:
-    """Takes out what makes an interface a VLAN or a bond."""
-    link = interface.link
-    if isinstance(link, Vlan):
-        _set_words(file, f"vlans_{variable(link.parent)}", remove=[vlan_word(interface.name, link)])
-    elif isinstance(link, Bond):
-        words = file.values().get(CLONED, "").split()
-        _set_words(file, CLONED, remove=[word for word in words if word.partition(":")[0] == interface.name])
-    if link is not None:
-        file.remove(lambda key: key == create_args(interface.name))
-
-
-def _take_routes(file: ShellVariables, name: str, old: Interface | None) -> None:
-    """Takes the routes out that lead through an interface."""
-    values = file.values()
-    for version in VERSIONS:
-        listed, prefix = ROUTE_LISTS[version]
-        networks = [address.network for address in old.addresses_of(version)] if old is not None else []
-        names = route_names(name, version, values, networks)
-        _set_words(file, listed, remove=names)
-        file.remove(lambda key, gone={prefix + each for each in names}: key in gone)  # type: ignore[misc]
-        if old is not None and any(route.is_default and not route.on_link for route in old.routes_of(version)):
-            file.remove(lambda key, version=version: key == DEFAULTS[version])  # type: ignore[misc]
-
-
-def _put_routes(file: ShellVariables, interface: Interface) -> None:
-    for version in VERSIONS:
-        default, routes = write_routes(interface, version)
-        listed, prefix = ROUTE_LISTS[version]
-        if default is not None:
-            file.set(DEFAULTS[version], double_quoted(default))
-        for name, text in routes.items():
-            file.set(prefix + name, double_quoted(text))
-        _set_words(file, listed, add=list(routes))
-
-
-def _set_words(file: ShellVariables, name: str, *, add: Iterable[str] = (), remove: Iterable[str] = ()) -> None:
-    """Changes a variable that is a list of words; an empty one goes."""
-    old = file.values().get(name, "").split()
-    gone = set(remove)
-    new = list(dict.fromkeys([*(word for word in old if word not in gone), *add]))
-    if new == old:
-        return
-    if new:
-        file.set(name, double_quoted(" ".join(new)))
-    else:
-        file.remove(lambda key: key == name)
 
 
 def _stop(names: Iterable[str]) -> tuple[Step, ...]:

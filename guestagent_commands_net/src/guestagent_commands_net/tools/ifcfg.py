@@ -13,8 +13,6 @@ from guestagent_commands_net.model import Bond, Change, Interface, Route, merge
 from guestagent_commands_net.reading import find_files, read_files
 from guestagent_core.errors import CommandError
 
-from .ifcfg_files import read_alias, read_routes, without_rules, write_aliases, write_routes
-from .ifcfg_form import is_known, read_values, write_values
 from .ifcfg_readers import NETWORK_MANAGER, NETWORK_SCRIPTS, IfcfgProfile, Readers, is_false
 from .probing import Found, claims_of
 from .shell_variables import ShellVariables, decoded
@@ -130,6 +128,9 @@ class Ifcfg:
 
     def read(self, files: Files, nics: Sequence[Nic] = ()) -> tuple[Interface, ...]:
         """Returns the interfaces that have files."""
+        from .ifcfg_files import read_alias
+        from .ifcfg_form import read_values
+
         paths = self._files_of(files, nics)
         values = {name: ShellVariables(decoded(path, files[path])).values() for name, path in paths.items()}
         masters: dict[str, list[str]] = {}
@@ -156,6 +157,8 @@ class Ifcfg:
         return sorted(each for each in files if each.startswith((f"{path}:", f"{_FOLDER}/ifcfg-{name}:")))
 
     def _routes(self, files: Files, name: str, interface: Interface) -> list[Route]:
+        from .ifcfg_files import read_routes
+
         known = {(route.destination, route.metric) for route in interface.routes}
         found = []
         for version, path in ((4, f"{_FOLDER}/route-{name}"), (6, f"{_FOLDER}/route6-{name}")):
@@ -165,6 +168,8 @@ class Ifcfg:
 
     def render(self, change: Change, snapshot: Snapshot) -> tuple[FileChange, ...]:
         """Returns the files of the change's interfaces that differ; those of aliases go, and routes with none."""
+        from .ifcfg_files import write_aliases, write_routes
+
         current = {interface.name: interface for interface in self.read(snapshot.files, snapshot.nics)}
         paths = self._files_of(snapshot.files, snapshot.nics)
         masters = {
@@ -214,6 +219,8 @@ class Ifcfg:
 
     def _rules(self, files: Files, old: Interface | None, new: Interface) -> dict[str, str | None]:
         """Takes the rules out that are about addresses which the interface loses."""
+        from .ifcfg_files import without_rules
+
         lost = {str(address.ip) for address in old.addresses} if old is not None else set()
         lost -= {str(address.ip) for address in new.addresses}
         found: dict[str, str | None] = {}
@@ -292,6 +299,8 @@ def _flush(name: str) -> Step:
 
 
 def _written(interface: Interface, master: str | None, before: str, *, by_manager: bool) -> str:
+    from .ifcfg_form import is_known, write_values
+
     file = ShellVariables(before)
     file.remove_comments(lambda line: line.startswith("# Label "))
     ours = {"DEVICE", "HWADDR"} if not by_manager else {"DEVICE", "HWADDR", "NM_CONTROLLED"}

@@ -8,14 +8,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from guestagent_commands_net.backends import FileChange, Plan, Snapshot, Step, Steps
+from guestagent_commands_net.backends import FileChange, Plan, Snapshot, Step, Steps, apply_changes
 from guestagent_commands_net.model import VERSIONS, Change, Interface, merge
 from guestagent_commands_net.reading import find_files, read_file, target_of
 from guestagent_core.errors import CommandError
 
 from .ifupdown_dialects import DEBIAN
-from .ifupdown_file import InterfacesFile, base_name, included
-from .ifupdown_form import FAMILIES, is_known, read_stanzas, write_stanzas
 from .probing import Found, claims_of
 from .services import runs, started_by, starts_unknown
 
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
     from guestagent_commands_net.model import Nic
     from guestagent_core import Context
 
-    from .ifupdown_file import Block, Option, Starters
+    from .ifupdown_file import Block, InterfacesFile, Option, Starters
 
 __all__ = ("Ifupdown",)
 
@@ -94,7 +92,7 @@ class Ifupdown:
         if found is None:
             return
         files[path] = found
-        for pattern, is_folder in included(_parsed(path, found.content)):
+        for pattern, is_folder in _parsed(path, found.content).included():
             if not is_folder:
                 listed = find_files(context, pattern)
             else:
@@ -125,6 +123,8 @@ class Ifupdown:
         return tuple(interface for interface in found if interface is not None)
 
     def _read_one(self, files: Mapping[str, InterfacesFile], name: str) -> Interface | None:
+        from .ifupdown_form import read_stanzas
+
         stanzas = [block for file in files.values() for block in file.stanzas(name)]
         if not stanzas:
             return None
@@ -136,6 +136,8 @@ class Ifupdown:
 
     def render(self, change: Change, snapshot: Snapshot) -> tuple[FileChange, ...]:
         """Returns the files in which stanzas of the change's interfaces change."""
+        from .ifupdown_file import InterfacesFile
+
         files = self.parse(snapshot.files)
         if _MAIN not in files:
             files = {_MAIN: InterfacesFile(_MAIN, _NEW), **files}
@@ -152,6 +154,8 @@ class Ifupdown:
         return tuple(changes)
 
     def _put(self, files: Mapping[str, InterfacesFile], wanted: Interface) -> None:
+        from .ifupdown_form import FAMILIES, is_known, write_stanzas
+
         name = wanted.name
         stanzas = [block for file in files.values() for block in file.stanzas(name)]
         try:
@@ -209,10 +213,7 @@ class Ifupdown:
 
     def plan(self, change: Change, snapshot: Snapshot, changes: Sequence[FileChange]) -> Plan:
         """Returns ``ifdown`` and ``ifup`` of the change's interfaces, and of no other."""
-        after = {**snapshot.files}
-        for each in changes:
-            after[each.path] = _as_file(each)
-        old, new = self.parse(snapshot.files), self.parse(after)
+        old, new = self.parse(snapshot.files), self.parse(apply_changes(snapshot.files, changes))
         wanted = [interface.name for interface in change.interfaces]
         configured = [name for name in change.names if any(file.stanzas(name) for file in old.values())]
         remembered = self.brought_up(snapshot.files)
@@ -225,16 +226,12 @@ class Ifupdown:
 
 @lru_cache(maxsize=8)  # each step of a change asks for the same files
 def _parsed(path: str, content: bytes) -> InterfacesFile:
+    from .ifupdown_file import InterfacesFile
+
     try:
         return InterfacesFile(path, content.decode())
     except UnicodeDecodeError:
         raise CommandError(f"{path}: it is not UTF-8 text") from None
-
-
-def _as_file(change: FileChange) -> FileState:
-    from guestagent_commands_net.backends import FileState
-
-    return FileState(change.content or b"", change.mode)
 
 
 def _ordered(change: Change, names: Iterable[str]) -> list[str]:
@@ -246,6 +243,8 @@ def _ordered(change: Change, names: Iterable[str]) -> list[str]:
 def _down(
     names: Iterable[str], files: Mapping[str, InterfacesFile], remembered: set[str], *, force: bool = False
 ) -> tuple[Step, ...]:
+    from .ifupdown_file import base_name
+
     steps: list[Step] = []
     for name in reversed(list(names)):
         known = {block.words[1] for file in files.values() for block in file.stanzas(name)}

@@ -11,7 +11,7 @@ from guestagent_core.errors import CommandError
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-__all__ = ("COMMENT", "Block", "InterfacesFile", "Option", "Starters", "Taken", "base_name", "included")
+__all__ = ("COMMENT", "Block", "InterfacesFile", "Option", "Starters", "Taken", "base_name")
 
 _KEYWORDS = re.compile(
     r"(auto|allow-\S+|iface|mapping|source|source-directory|source-dir|rename|template|no-auto-down|no-scripts)\Z"
@@ -118,6 +118,14 @@ class InterfacesFile:
         other.blocks = list(self.blocks)
         return other
 
+    def included(self) -> Iterator[tuple[str, bool]]:
+        """Gives the patterns of the files that this one includes, as absolute paths, and whether each is a folder."""
+        folder = self.path.rpartition("/")[0]
+        for block in self.blocks:
+            if block.keyword in ("source", "source-directory", "source-dir"):
+                for word in block.words[1:]:
+                    yield (word if word.startswith("/") else f"{folder}/{word}"), block.keyword != "source"
+
     def stanzas(self, name: str) -> list[Block]:
         """Returns the stanzas of the interface ``name`` and of its aliases."""
         return self._by_name().get(name, [])
@@ -206,15 +214,6 @@ class InterfacesFile:
             del self.blocks[first - 1 : index]
             return first - 1
         return index
-
-
-def included(file: InterfacesFile) -> Iterator[tuple[str, bool]]:
-    """Gives the patterns of the files that ``file`` includes, as absolute paths, and whether each is a folder."""
-    folder = file.path.rpartition("/")[0]
-    for block in file.blocks:
-        if block.keyword in ("source", "source-directory", "source-dir"):
-            for word in block.words[1:]:
-                yield (word if word.startswith("/") else f"{folder}/{word}"), block.keyword != "source"
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, list[str], list[str]]]:

@@ -12,15 +12,14 @@ from guestagent_commands_net.bonds import MODES, kernel_option
 from guestagent_commands_net.checks import NetworkValueError
 from guestagent_commands_net.model import VERSIONS, Bond, Dns, Interface, Route, Vlan
 
+from .networkmanager_profiles import ETHERNET
+
 if TYPE_CHECKING:
     from guestagent_commands_net.model import IPAddress, IPInterface
 
     from .sections import SectionsFile
 
-__all__ = ("ETHERNET", "as_read", "is_idle", "read_profile", "write_profile")
-
-ETHERNET = ("ethernet", "802-3-ethernet")
-"""The names of the type, and of the section, of network cards."""
+__all__ = ("as_read", "is_idle", "read_profile", "write_profile")
 
 _KNOWN = re.compile(
     r"(?:method|address\d+|addresses|gateway|dns|dns-search|route\d+(?:_options)?|routes|never-default)\Z"

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from guestagent_commands_net.backends import FileChange, FileState, Plan, Snapshot, Step, Steps, apply_changes
+from guestagent_commands_net.backends import FileChange, Plan, Snapshot, Step, Steps, apply_changes
 from guestagent_commands_net.model import VERSIONS, Change, Interface, Nic, Vlan, merge
 from guestagent_commands_net.reading import find_files, program, read_files
 from guestagent_core.errors import CommandError
 
-from .netctl_form import Profile, as_read, read_profile, write_profile
 from .probing import Found, claims_of
 
 if TYPE_CHECKING:
     from guestagent_commands_net.backends import Evidence, Files
     from guestagent_core import Context
 
+    from .netctl_profiles import Profiles
+
 __all__ = ("Netctl",)
 
 _FOLDER = "/etc/netctl"
-_NO_PROFILE = re.compile(r"(~|\.action|\.conf|\.service)\Z")  # files beside profiles that netctl does not take for one
-_TYPES = ("ethernet", "vlan", "bond")
 _WANTED = "/etc/systemd/system/multi-user.target.wants/netctl@*.service"
 
 
@@ -48,34 +46,40 @@ class Netctl:
 
         def look(found: Found) -> None:
             snapshot = self.gather(context, nics)
-            profiles = self._profiles(snapshot).by_name
+            profiles = self._profiles(snapshot.files, snapshot.facts).by_name
             active = _active(context) if context.root == Path("/") and profiles else set()
             for name, profile in ((name, profile) for name, several in profiles.items() for profile in several):
-                if _name(profile) in active:
+                if profile.name in active:
                     found.holds[name] = f"netctl has started {profile.path}"
-                elif f"enabled {_name(profile)}" in snapshot.facts:
+                elif f"enabled {profile.name}" in snapshot.facts:
                     found.names[name] = f"{profile.path} is for it, and is enabled"
 
         return claims_of(nics, look, started="netctl is installed")
 
     def gather(self, context: Context, nics: Sequence[Nic]) -> Snapshot:
         """Returns the profiles of cards, bonds and VLANs, and which of them are enabled."""
+        from .netctl_profiles import is_ours
+
         found = read_files(context, find_files(context, f"{_FOLDER}/*"))
-        files = {path: state for path, state in found.items() if _is_ours(path, state)}
+        files = {path: state for path, state in found.items() if is_ours(path, state)}
         enabled = {
             path.rpartition("netctl@")[2].removesuffix(".service").replace("\\x2d", "-") for path in _links(context)
         }
         return Snapshot(files, {f"enabled {name}": "yes" for name in enabled}, tuple(nics))
 
-    def _profiles(self, snapshot: Snapshot) -> _Profiles:
-        return _Profiles(snapshot.files, snapshot.facts)
+    def _profiles(self, files: Files, facts: Mapping[str, str]) -> Profiles:
+        from .netctl_profiles import Profiles
+
+        return Profiles(files, facts)
 
     def read(self, files: Files, nics: Sequence[Nic] = ()) -> tuple[Interface, ...]:
         """Returns the interfaces that have profiles."""
-        profiles = _Profiles(files, {})
+        profiles = self._profiles(files, {})
         return tuple(self._read_one(profiles, name) for name in sorted(profiles.by_name))
 
-    def _read_one(self, profiles: _Profiles, name: str) -> Interface:
+    def _read_one(self, profiles: Profiles, name: str) -> Interface:
+        from .netctl_form import read_profile
+
         profile = profiles.best(name)
         assert profile is not None
         try:
@@ -85,7 +89,9 @@ class Netctl:
 
     def render(self, change: Change, snapshot: Snapshot) -> tuple[FileChange, ...]:
         """Returns the profiles of the change's interfaces that differ."""
-        profiles = self._profiles(snapshot)
+        from .netctl_form import as_read, write_profile
+
+        profiles = self._profiles(snapshot.files, snapshot.facts)
         for wanted in change.interfaces:
             profile = profiles.best(wanted.name)
             current: Interface | None = None
@@ -112,7 +118,7 @@ class Netctl:
 
     def validate(self, change: Change, staged: Files, folder: str) -> tuple[Step, ...]:
         """Returns ``bash -n``: netctl has no way to check a profile, which it has bash read."""
-        profiles = _Profiles(staged, {})
+        profiles = self._profiles(staged, {})
         found = ((each.name, profiles.best(each.name)) for each in change.interfaces)
         return tuple(
             Step(("bash", "-n", f"{folder}{profile.path}"), name, timeout=5) for name, profile in found if profile
@@ -121,7 +127,7 @@ class Netctl:
     def plan(self, change: Change, snapshot: Snapshot, changes: Sequence[FileChange]) -> Plan:
         """Returns what stops profiles with the old files, and starts them with the new ones."""
         after = apply_changes(snapshot.files, changes)
-        old, new = self._profiles(snapshot), _Profiles(after, snapshot.facts)
+        old, new = self._profiles(snapshot.files, snapshot.facts), self._profiles(after, snapshot.facts)
         wanted = sorted(change.interfaces, key=lambda each: (each.link is not None, isinstance(each.link, Vlan)))
         names = [each.name for each in wanted]
         made = {each.name for each in wanted if each.link is not None}
@@ -132,13 +138,13 @@ class Netctl:
         )
 
 
-def _stop(names: Iterable[str], profiles: _Profiles, made: set[str], gone: set[str]) -> tuple[Step, ...]:
+def _stop(names: Iterable[str], profiles: Profiles, made: set[str], gone: set[str]) -> tuple[Step, ...]:
     steps: list[Step] = []
     for name in reversed(list(names)):
         for profile in profiles.by_name.get(name, ()):
-            steps.append(Step(("netctl", "stop", _name(profile)), name, timeout=20, check=False))
+            steps.append(Step(("netctl", "stop", profile.name), name, timeout=20, check=False))
             if name in gone:
-                steps.append(Step(("netctl", "disable", _name(profile)), name, timeout=20, check=False))
+                steps.append(Step(("netctl", "disable", profile.name), name, timeout=20, check=False))
         if name not in made:
             # netctl starts no profile whose interface is up already, and leaves alone what others have put there.
             steps.append(Step(("ip", "addr", "flush", "dev", name, "scope", "global"), name, timeout=5, check=False))
@@ -146,56 +152,14 @@ def _stop(names: Iterable[str], profiles: _Profiles, made: set[str], gone: set[s
     return tuple(steps)
 
 
-def _start(names: Iterable[str], profiles: _Profiles) -> tuple[Step, ...]:
+def _start(names: Iterable[str], profiles: Profiles) -> tuple[Step, ...]:
     steps: list[Step] = []
     for name in names:
         profile = profiles.best(name)
         if profile is not None:
-            steps.append(Step(("netctl", "start", _name(profile)), name, timeout=40))
-            steps.append(Step(("netctl", "reenable", _name(profile)), name, timeout=20, check=False))
+            steps.append(Step(("netctl", "start", profile.name), name, timeout=40))
+            steps.append(Step(("netctl", "reenable", profile.name), name, timeout=20, check=False))
     return tuple(steps)
-
-
-class _Profiles:
-    """Profiles by the interface that they are for."""
-
-    def __init__(self, files: Files, facts: Mapping[str, str]) -> None:
-        self._facts = facts
-        self.by_name: dict[str, list[Profile]] = {}
-        for path, state in files.items():
-            try:
-                profile = Profile(path, state.content.decode())
-            except UnicodeDecodeError:
-                raise CommandError(f"{path}: it is not UTF-8 text") from None
-            self.by_name.setdefault(profile.get("Interface"), []).append(profile)
-
-    def best(self, name: str) -> Profile | None:
-        """The profile that an interface has: of several, one that is enabled, or that has its name."""
-
-        def order(profile: Profile) -> tuple[bool, bool]:
-            return f"enabled {_name(profile)}" in self._facts, _name(profile) == name
-
-        return max(self.by_name.get(name, ()), key=order, default=None)
-
-    def new(self, interface: Interface) -> Profile:
-        label = f"# Label {interface.label}\n" if interface.label else ""
-        profile = Profile(f"{_FOLDER}/{interface.name}", label)
-        self.by_name.setdefault(interface.name, []).append(profile)
-        return profile
-
-
-def _name(profile: Profile) -> str:
-    return profile.path.rpartition("/")[2]
-
-
-def _is_ours(path: str, state: FileState) -> bool:
-    if _NO_PROFILE.search(path):
-        return False
-    try:
-        profile = Profile(path, state.content.decode())
-    except (CommandError, UnicodeDecodeError):
-        return False  # netctl does not take it either
-    return profile.get("Connection") in _TYPES and bool(profile.get("Interface"))
 
 
 def _profile_of(unit: str) -> str:

@@ -2,102 +2,26 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import TYPE_CHECKING
 
 from guestagent_commands_net.bonds import MODES
 from guestagent_commands_net.model import VERSIONS, Bond, Dns, Interface, Route, Vlan
-from guestagent_core.errors import CommandError
 
 from .ifupdown_commands import read_command, route_words
 
 if TYPE_CHECKING:
     from guestagent_commands_net.model import IPAddress, IPInterface
 
-__all__ = ("Profile", "as_read", "read_profile", "write_profile")
+    from .netctl_profiles import Profile
 
-_SETTING = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)(?:\[\d*\])?\+?=(.*)", re.DOTALL)
+__all__ = ("as_read", "read_profile", "write_profile")
+
 _LINK_KEYS = ("BindsToInterfaces", "LinkOptions", "MACAddress", "Mode", "VLANID")
 _VERSION_KEYS = {4: ("IP", "Address", "Gateway", "Routes"), 6: ("IP6", "Address6", "Gateway6", "Routes6")}
-
-
-@dataclass
-class _Line:
-    """A line, with those that an unfinished list or quote continues it by."""
-
-    key: str
-    """Empty for comments and whatever else is no setting."""
-    text: str
-
-
-class Profile:
-    """One profile.
-
-    :param path: where it is, for errors.
-    :raises CommandError: it is not text that bash could read; the text names the file and the line.
-    """
-
-    def __init__(self, path: str, text: str) -> None:
-        self.path = path
-        self._lines: list[_Line] = []
-        held, began = "", 0
-        for number, line in enumerate(text.splitlines(keepends=True), 1):
-            began = began if held else number
-            held += line
-            found = _SETTING.fullmatch(held)
-            if found is None or held.lstrip().startswith("#"):
-                self._lines.append(_Line("", held))
-                held = ""
-            elif _is_whole(found[2]):
-                self._lines.append(_Line(found[1], held))
-                held = ""
-        if held:
-            raise CommandError(f"{path}:{began}: a list or a quote has no end")
-
-    def text(self) -> str:
-        """Returns the whole file."""
-        return "".join(line.text for line in self._lines)
-
-    def values(self, key: str) -> list[str]:
-        """Returns the items of a list, or the words of a value as one; none if there is no such setting."""
-        found = [line for line in self._lines if line.key == key]
-        if not found:
-            return []
-        match = _SETTING.fullmatch(found[-1].text)
-        assert match is not None
-        value = match[2].strip()
-        words = shlex.split(
-            value.partition("(")[2].rpartition(")")[0] if value.startswith("(") else value, comments=True
-        )
-        return words if value.startswith("(") else [" ".join(words)] if words else []
-
-    def get(self, key: str) -> str:
-        """Returns the first item of a setting, empty if there is none."""
-        return next(iter(self.values(key)), "")
-
-    def put(self, keys: Iterable[str], settings: Iterable[tuple[str, str]]) -> None:
-        """Puts ``settings``, keys with values as bash wants them, in the place of those of ``keys``."""
-        keys = frozenset(keys)
-        new = [_Line(key, f"{key}={value}\n") for key, value in settings]
-        place = next((index for index, line in enumerate(self._lines) if line.key in keys), len(self._lines))
-        if place == len(self._lines) and place and not self._lines[-1].text.endswith("\n"):
-            self._lines[-1].text += "\n"
-        kept = [line for index, line in enumerate(self._lines) if line.key not in keys or index < place]
-        kept[place:place] = new
-        self._lines = kept
-
-
-def _is_whole(value: str) -> bool:
-    try:
-        words = shlex.split(value, comments=True)
-    except ValueError:
-        return False
-    opened = value.lstrip().startswith("(")
-    return not opened or (bool(words) and words[-1].endswith(")"))
 
 
 def as_read(interface: Interface) -> Interface:

@@ -12,10 +12,9 @@ from guestagent_commands_net.model import Change, Interface, Vlan, merge
 from guestagent_commands_net.reading import find_files, read_file
 from guestagent_core.errors import CommandError
 
-from .netifrc_form import names_of, read_interface, variable, vlans_of, write_interface
 from .probing import Found, claims_of
 from .services import started_by
-from .shell_variables import ShellVariables, decoded, double_quoted
+from .shell_variables import ShellVariables, decoded
 
 if TYPE_CHECKING:
     from guestagent_commands_net.backends import Evidence, Files
@@ -76,6 +75,8 @@ class Netifrc:
 
     def read(self, files: Files, nics: Sequence[Nic] = ()) -> tuple[Interface, ...]:
         """Returns the interfaces that have variables."""
+        from .netifrc_form import read_interface, variable, vlans_of
+
         file = ShellVariables(_text(files))
         values = file.values()
         known = {variable(name): name for name in (*(nic.name for nic in nics), *vlans_of(values))}
@@ -93,6 +94,8 @@ class Netifrc:
 
     def render(self, change: Change, snapshot: Snapshot) -> tuple[FileChange, ...]:
         """Returns the file if variables of the change's interfaces differ."""
+        from .netifrc_form import add_vlan, names_of, put_interface, remove_vlan, write_interface
+
         before = _text(snapshot.files)
         file = ShellVariables(before)
         arrays = "=(" in re.sub(r"[ \t]", "", before) or (
@@ -107,18 +110,18 @@ class Netifrc:
             file.remove(lambda key, ours=ours: key in ours)  # type: ignore[misc]
             link = current[name].link
             if isinstance(link, Vlan):
-                _remove_vlan(file, link)
+                remove_vlan(file, link)
         for interface in change.interfaces:
             old = current.get(interface.name)
             merged = merge(old, interface)
             if old == merged:
                 continue
             if old is not None and isinstance(old.link, Vlan) and old.link != merged.link:
-                _remove_vlan(file, old.link)
+                remove_vlan(file, old.link)
             written = write_interface(merged, arrays=arrays)
             if isinstance(merged.link, Vlan):
-                _add_vlan(file, merged.name, merged.link)
-            _put(file, merged, written)
+                add_vlan(file, merged.name, merged.link)
+            put_interface(file, merged, written)
         text = file.text()
         return (FileChange(_FILE, text.encode()),) if text != before else ()
 
@@ -142,39 +145,6 @@ class Netifrc:
 
 def _text(files: Files) -> str:
     return decoded(_FILE, files[_FILE]) if _FILE in files else ""
-
-
-def _put(file: ShellVariables, interface: Interface, written: Mapping[str, str]) -> None:
-    """Puts the variables of one interface where they stood, with its label as a comment before the first."""
-    ours = names_of(interface.name, file.values())
-    is_new = not any(name in ours for name in file.values())
-    if is_new:
-        text = file.text()
-        gap = "\n" if text.strip() and not text.endswith("\n\n") else ""
-        label = f"# Label {interface.label}\n" if interface.label else ""
-        file.append(f"{gap}{label}" + "".join(f"{name}={value}\n" for name, value in written.items()))
-    else:
-        file.replace(lambda name: name in ours, written)
-
-
-def _add_vlan(file: ShellVariables, name: str, vlan: Vlan) -> None:
-    values = file.values()
-    if vlans_of(values).get(name) == vlan:
-        return
-    key = f"vlans_{variable(vlan.parent)}"
-    numbers = dict.fromkeys([*values.get(key, "").split(), str(vlan.id)])
-    file.set(key, double_quoted(" ".join(numbers)))
-    if name != f"{vlan.parent}.{vlan.id}":
-        file.set(f"{variable(vlan.parent)}_vlan{vlan.id}_name", double_quoted(name))
-
-
-def _remove_vlan(file: ShellVariables, vlan: Vlan) -> None:
-    key = f"vlans_{variable(vlan.parent)}"
-    numbers = [number for number in file.values().get(key, "").split() if number != str(vlan.id)]
-    named = f"{variable(vlan.parent)}_vlan{vlan.id}_name"
-    file.remove(lambda name: name == named or (name == key and not numbers))
-    if numbers:
-        file.set(key, double_quoted(" ".join(numbers)))
 
 
 def _stop(names: Iterable[str], services: Iterable[str]) -> tuple[Step, ...]:

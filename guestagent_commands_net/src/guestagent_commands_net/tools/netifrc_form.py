@@ -19,7 +19,16 @@ if TYPE_CHECKING:
 
     from .shell_variables import ShellVariables
 
-__all__ = ("names_of", "read_interface", "variable", "vlans_of", "write_interface")
+__all__ = (
+    "add_vlan",
+    "names_of",
+    "put_interface",
+    "read_interface",
+    "remove_vlan",
+    "variable",
+    "vlans_of",
+    "write_interface",
+)
 
 _KEYS = ("config", "routes", "dns_servers", "dns_search", "dns_domain", "mtu")
 _BOND_KEYS = ("slaves", "mode")
@@ -167,3 +176,38 @@ def _lines(lines: Sequence[str], *, arrays: bool) -> str:
     if len(lines) == 1:
         return double_quoted(lines[0])
     return double_quoted("\n" + "".join(f"  {line}\n" for line in lines))
+
+
+def put_interface(file: ShellVariables, interface: Interface, written: Mapping[str, str]) -> None:
+    """Puts the variables of one interface where they stood, with its label as a comment before the first."""
+    ours = names_of(interface.name, file.values())
+    is_new = not any(name in ours for name in file.values())
+    if is_new:
+        text = file.text()
+        gap = "\n" if text.strip() and not text.endswith("\n\n") else ""
+        label = f"# Label {interface.label}\n" if interface.label else ""
+        file.append(f"{gap}{label}" + "".join(f"{name}={value}\n" for name, value in written.items()))
+    else:
+        file.replace(lambda name: name in ours, written)
+
+
+def add_vlan(file: ShellVariables, name: str, vlan: Vlan) -> None:
+    """Lists a VLAN with its parent, and names it if it has a name of its own."""
+    values = file.values()
+    if vlans_of(values).get(name) == vlan:
+        return
+    key = f"vlans_{variable(vlan.parent)}"
+    numbers = dict.fromkeys([*values.get(key, "").split(), str(vlan.id)])
+    file.set(key, double_quoted(" ".join(numbers)))
+    if name != f"{vlan.parent}.{vlan.id}":
+        file.set(f"{variable(vlan.parent)}_vlan{vlan.id}_name", double_quoted(name))
+
+
+def remove_vlan(file: ShellVariables, vlan: Vlan) -> None:
+    """Takes out what names a VLAN and what lists it with its parent."""
+    key = f"vlans_{variable(vlan.parent)}"
+    numbers = [number for number in file.values().get(key, "").split() if number != str(vlan.id)]
+    named = f"{variable(vlan.parent)}_vlan{vlan.id}_name"
+    file.remove(lambda name: name == named or (name == key and not numbers))
+    if numbers:
+        file.set(key, double_quoted(" ".join(numbers)))

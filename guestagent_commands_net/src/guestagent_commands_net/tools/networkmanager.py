@@ -11,9 +11,8 @@ from guestagent_commands_net.model import VERSIONS, Bond, Change, Interface, Nic
 from guestagent_commands_net.reading import find_files, read_files
 from guestagent_core.errors import CommandError
 
-from .keyfile import ETHERNET, as_read, is_idle, read_profile, write_profile
 from .networkmanager_others import cards_of_others
-from .networkmanager_profiles import OWN_FOLDER, Profiles, uuid_of
+from .networkmanager_profiles import ETHERNET, OWN_FOLDER, Profiles, uuid_of
 from .networkmanager_state import Manager
 from .probing import Found, claims_of
 from .sections import SectionsFile
@@ -85,6 +84,8 @@ class NetworkManager:
         return tuple(interface for interface in found if interface is not None)
 
     def _read_one(self, profiles: Profiles, name: str) -> Interface | None:
+        from .keyfile import is_idle, read_profile
+
         profile = profiles.best(name)
         if profile is None or is_idle(profile):
             return None
@@ -122,6 +123,8 @@ class NetworkManager:
         return tuple(changes)
 
     def _put(self, profiles: Profiles, wanted: Interface, snapshot: Snapshot) -> None:
+        from .keyfile import as_read, is_idle, read_profile, write_profile
+
         name = wanted.name
         profile = profiles.best(name, snapshot.facts.get(f"uuid {name}"))
         current: Interface | None = None
@@ -152,6 +155,8 @@ class NetworkManager:
         """Makes profiles idle; returns those that are gone altogether. A card without any profile would get one that
         NetworkManager makes up, with DHCP.
         """
+        from .keyfile import is_idle, write_profile
+
         gone: list[SectionsFile] = []
         for name in removed:
             here = any(nic.name == name and nic.physical for nic in profiles.nics)

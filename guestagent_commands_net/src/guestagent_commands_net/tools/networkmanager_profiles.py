@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from .keyfile import ETHERNET
 from .sections import SectionsFile, parsed_file
 
 if TYPE_CHECKING:
     from guestagent_commands_net.backends import Files
     from guestagent_commands_net.model import Nic
 
-__all__ = ("OWN_FOLDER", "Profiles", "priority_of", "uuid_of")
+__all__ = ("ETHERNET", "OWN_FOLDER", "Profiles", "priority_of", "uuid_of")
 
+ETHERNET = ("ethernet", "802-3-ethernet")
+"""The names of the type, and of the section, of network cards."""
 OWN_FOLDER = "/etc/NetworkManager/system-connections"
 """Where profiles are written; those that lie elsewhere belong to somebody else."""
 _PRIORITY = "999"  # the highest: before every profile that is for any card

@@ -17,7 +17,6 @@ from .gateway_routes import share_on_link
 from .probing import Found, claims_of
 from .services import runs, started_by
 from .shell_variables import ShellVariables, decoded, double_quoted
-from .wicked_form import is_known, read_routes, read_values, write_routes, write_values
 
 if TYPE_CHECKING:
     from guestagent_commands_net.backends import Evidence, Files, FileState
@@ -79,6 +78,8 @@ class Wicked:
 
     def read(self, files: Files, nics: Sequence[Nic] = ()) -> tuple[Interface, ...]:
         """Returns the interfaces that have files."""
+        from .wicked_form import read_routes, read_values
+
         found = []
         for path in self._ifcfg_files(files):
             name = path.removeprefix(f"{_FOLDER}/ifcfg-")
@@ -119,6 +120,8 @@ class Wicked:
         )
 
     def _written(self, interface: Interface, files: Files) -> dict[str, str | None]:
+        from .wicked_form import is_known, write_routes, write_values
+
         path = f"{_FOLDER}/ifcfg-{interface.name}"
         file = ShellVariables(decoded(path, files[path]) if path in files else f"{_HEADER}\n")
         file.remove_comments(lambda line: line.startswith("# Label "))

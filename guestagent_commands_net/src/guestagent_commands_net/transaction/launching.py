@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import select
 import sys
 import time
@@ -40,7 +39,7 @@ def run_worker(
     for left in folder.path.glob(f"{_ALIVE}*"):  # by an agent that was killed
         left.unlink()
     # Each worker has one of its own: another one that starts late must not be taken for it.
-    alive = folder.path / f"{_ALIVE}{secrets.token_hex(8)}"
+    alive = folder.path / f"{_ALIVE}{os.urandom(8).hex()}"
     os.mkfifo(alive, 0o600)
     descriptor = os.open(alive, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
