@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-import subprocess
-import sys
-import time
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from .conftest import Guest, as_root, mode
-
-PATIENCE = 60.0  # seconds
 
 
 def test_a_link_is_replaced_as_recorded(guest: Guest) -> None:
@@ -43,46 +43,103 @@ def test_set_user_id_does_not_come_through_a_link(guest: Guest) -> None:
     assert mode(link) == 0o755
 
 
-# Whenever its folder is away, the agent may make a new one, which then has to go out of the way.
-SWAPPER = """
-import itertools, os, sys
-from contextlib import suppress
-folder, outside = sys.argv[1:]
-aside = folder + ".aside"
-print(flush=True)
-for number in itertools.count():
-    os.rename(folder, aside)
-    with suppress(OSError):
-        os.symlink(outside, folder)
-        os.unlink(folder)
-    while os.path.exists(aside):
-        with suppress(OSError):
-            os.rename(aside, folder)
-            break
-        with suppress(OSError):
-            os.rename(folder, f"{folder}.{number}")
-"""
+# All by which an injection learns of the file system and changes it.
+CALLS = ("open", "lstat", "fstat", "readlink", "listdir", "mkdir", "rmdir", "rename", "link", "unlink")
+CALLS += ("fchmod", "fchown", "getxattr", "setxattr", "fsync")
+
+
+@dataclass
+class Swapped:
+    """A folder that is something else from one call of an injection on, and itself again from a later one on.
+
+    :param away: puts something else in the place of the folder, which has been moved aside.
+    """
+
+    guest: Guest
+    path: str
+    away: Callable[[Path], None]
+
+    def __post_init__(self) -> None:
+        self._folder = self.guest.root / self.path.lstrip("/")
+        self._aside = self._folder.with_name("aside")
+
+    def answers(self) -> Iterator[tuple[str, str]]:
+        """Gives what an agent answers when the folder goes before any of its calls, and never comes back or does so
+        before any later one. The file is there once then, and nothing of one that was not put.
+        """
+        self._make()
+        most, *_ = self._inject({})
+        for gone, back in itertools.combinations(range(1, most + 2), 2):  # the last one is never made
+            self._make()
+            _, code, message = self._inject({gone: self._go, back: self._come_back})
+            files = [path.name for path in self.guest.root.rglob("*") if path.is_file()]
+            assert files == (["file"] if code == "0" else []), (gone, back, message)
+            yield code, message
+
+    def _make(self) -> None:
+        parent = self._folder.parent
+        for path in parent.iterdir():
+            path.unlink() if path.is_symlink() else shutil.rmtree(path)
+        self._folder.mkdir()
+        os.chown(self._folder, parent.stat().st_uid, parent.stat().st_gid)
+
+    def _inject(self, before: Mapping[int, Callable[[], None]]) -> tuple[int, str, str]:
+        """Injects a file; returns how many calls it took, and the answer."""
+        number = 0
+
+        def counting(call: Callable[..., Any]) -> Callable[..., Any]:
+            def count(*arguments: Any, **options: Any) -> Any:
+                nonlocal number
+                number += 1
+                if number in before:
+                    patch.undo()
+                    before[number]()
+                    count_all()
+                return call(*arguments, **options)
+
+            return count
+
+        def count_all() -> None:
+            for name in CALLS:
+                patch.setattr(os, name, counting(getattr(os, name)))
+
+        with pytest.MonkeyPatch.context() as patch:
+            count_all()
+            answer = self.guest.inject(f"{self.path}/file", b"x")
+        return number, *answer
+
+    def _go(self) -> None:
+        self._folder.rename(self._aside)
+        self.away(self._folder)
+
+    def _come_back(self) -> None:
+        if self._folder.is_symlink():
+            self._folder.unlink()
+        elif self._folder.exists():  # the agent has made one, for there was none
+            self._folder.rename(self._folder.with_name("made"))
+        self._aside.rename(self._folder)
 
 
 def test_whoever_swaps_a_folder_for_a_link_gets_nothing_out_of_the_root(guest: Guest, tmp_path: Path) -> None:
     """The link leads to a folder of this machine; what is below the root of that name, is not it."""
     outside = tmp_path / "outside"
     outside.mkdir()
-    folder = guest.root / "srv/folder"
-    folder.mkdir(parents=True)
-    with subprocess.Popen([sys.executable, "-c", SWAPPER, folder, outside], stdout=subprocess.PIPE) as swapper:
-        assert swapper.stdout is not None
-        swapper.stdout.readline()
-        try:
-            written = tried = 0
-            end = time.monotonic() + PATIENCE
-            while (tried < 500 or written < 5) and time.monotonic() < end:
-                tried += 1
-                written += guest.inject("/srv/folder/file", b"x")[0] == "0"
-        finally:
-            swapper.kill()
-    assert written >= 5
-    assert os.listdir(outside) == []
+    (guest.root / "srv").mkdir()
+    top = guest.root / outside.parts[1]
+    was_followed = 0
+    for code, message in Swapped(guest, "/srv/folder", lambda folder: folder.symlink_to(outside)).answers():
+        assert code == "0" or "Errno" in message
+        assert os.listdir(outside) == []
+        was_followed += top.exists()
+        shutil.rmtree(top, ignore_errors=True)
+    assert was_followed, "it never came to that"
+
+
+def test_whoever_takes_a_folder_away_gets_it_made_anew_or_an_error(guest: Guest) -> None:
+    (guest.root / "srv").mkdir()
+    answers = list(Swapped(guest, "/srv/folder", lambda folder: None).answers())
+    assert {code for code, _ in answers} <= {"0", "500"}
+    assert ("0", "") in answers
 
 
 @as_root
@@ -91,30 +148,21 @@ def test_whoever_swaps_a_folder_of_their_own_gets_nothing_into_that_of_another(g
     target = guest.root / "target"
     target.mkdir()
     home = guest.root / "users/somebody"
-    (home / "folder").mkdir(parents=True)
-    for path in (home, home / "folder"):
-        os.chown(path, 1000, 1000)
-    (guest.root / "users").chmod(0o755)
-    user = "import contextlib, itertools, os, sys\nos.setgid(1000); os.setuid(1000)\n" + SWAPPER
-    # The way to the scratch root may be closed to the user, so the process goes there first.
-    with subprocess.Popen(
-        [sys.executable, "-c", user, "folder", "/target"], stdout=subprocess.PIPE, cwd=home
-    ) as swapper:
-        assert swapper.stdout is not None
-        swapper.stdout.readline()
-        try:
-            written = tried = caught = 0
-            end = time.monotonic() + PATIENCE
-            while (tried < 500 or written < 5 or caught < 5) and time.monotonic() < end:
-                tried += 1
-                code, message = guest.inject("/users/somebody/folder/file", b"x")
-                written += code == "0"
-                caught += "somebody else" in message
-        finally:
-            swapper.kill()
-    assert written >= 5
-    assert caught >= 5, "it never came to that"
-    assert os.listdir(target) == []
+    home.mkdir(parents=True)
+    os.chown(home, 1000, 1000)
+    before = target.stat()
+
+    def lead_to_target(folder: Path) -> None:
+        folder.symlink_to("/target")
+        os.lchown(folder, 1000, 1000)
+
+    messages = []
+    for _, message in Swapped(guest, "/users/somebody/folder", lead_to_target).answers():
+        messages.append(message)
+        assert os.listdir(target) == []
+        assert target.stat() == before
+    assert "" in messages
+    assert any("somebody else" in message for message in messages), "it never came to that"
 
 
 @as_root
