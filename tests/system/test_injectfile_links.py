@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from .conftest import Guest, as_root, mode
+from .swapping import HOME, STARTS, Away, Outcome, Start, Swapping, a_link, links_in_a_folder, nothing
 
 
 def test_a_link_is_replaced_as_recorded(guest: Guest) -> None:
@@ -43,126 +39,36 @@ def test_set_user_id_does_not_come_through_a_link(guest: Guest) -> None:
     assert mode(link) == 0o755
 
 
-# All by which an injection learns of the file system and changes it.
-CALLS = ("open", "lstat", "fstat", "readlink", "listdir", "mkdir", "rmdir", "rename", "link", "unlink")
-CALLS += ("fchmod", "fchown", "getxattr", "setxattr", "fsync")
+started = pytest.mark.parametrize("start", STARTS.values(), ids=STARTS)
 
 
-@dataclass
-class Swapped:
-    """A folder that is something else from one call of an injection on, and itself again from a later one on.
-
-    :param away: puts something else in the place of the folder, which has been moved aside.
-    """
-
-    guest: Guest
-    path: str
-    away: Callable[[Path], None]
-
-    def __post_init__(self) -> None:
-        self._folder = self.guest.root / self.path.lstrip("/")
-        self._aside = self._folder.with_name("aside")
-
-    def answers(self) -> Iterator[tuple[str, str]]:
-        """Gives what an agent answers when the folder goes before any of its calls, and never comes back or does so
-        before any later one. The file is there once then, and nothing of one that was not put.
-        """
-        self._make()
-        most, *_ = self._inject({})
-        for gone, back in itertools.combinations(range(1, most + 2), 2):  # the last one is never made
-            self._make()
-            _, code, message = self._inject({gone: self._go, back: self._come_back})
-            files = [path.name for path in self.guest.root.rglob("*") if path.is_file()]
-            assert files == (["file"] if code == "0" else []), (gone, back, message)
-            yield code, message
-
-    def _make(self) -> None:
-        parent = self._folder.parent
-        for path in parent.iterdir():
-            path.unlink() if path.is_symlink() else shutil.rmtree(path)
-        self._folder.mkdir()
-        os.chown(self._folder, parent.stat().st_uid, parent.stat().st_gid)
-
-    def _inject(self, before: Mapping[int, Callable[[], None]]) -> tuple[int, str, str]:
-        """Injects a file; returns how many calls it took, and the answer."""
-        number = 0
-
-        def counting(call: Callable[..., Any]) -> Callable[..., Any]:
-            def count(*arguments: Any, **options: Any) -> Any:
-                nonlocal number
-                number += 1
-                if number in before:
-                    patch.undo()
-                    before[number]()
-                    count_all()
-                return call(*arguments, **options)
-
-            return count
-
-        def count_all() -> None:
-            for name in CALLS:
-                patch.setattr(os, name, counting(getattr(os, name)))
-
-        with pytest.MonkeyPatch.context() as patch:
-            count_all()
-            answer = self.guest.inject(f"{self.path}/file", b"x")
-        return number, *answer
-
-    def _go(self) -> None:
-        self._folder.rename(self._aside)
-        self.away(self._folder)
-
-    def _come_back(self) -> None:
-        if self._folder.is_symlink():
-            self._folder.unlink()
-        elif self._folder.exists():  # the agent has made one, for there was none
-            self._folder.rename(self._folder.with_name("made"))
-        self._aside.rename(self._folder)
-
-
-def test_whoever_swaps_a_folder_for_a_link_gets_nothing_out_of_the_root(guest: Guest, tmp_path: Path) -> None:
-    """The link leads to a folder of this machine; what is below the root of that name, is not it."""
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    (guest.root / "srv").mkdir()
-    top = guest.root / outside.parts[1]
-    was_followed = 0
-    for code, message in Swapped(guest, "/srv/folder", lambda folder: folder.symlink_to(outside)).answers():
-        assert code == "0" or "Errno" in message
-        assert os.listdir(outside) == []
-        was_followed += top.exists()
-        shutil.rmtree(top, ignore_errors=True)
-    assert was_followed, "it never came to that"
-
-
-def test_whoever_takes_a_folder_away_gets_it_made_anew_or_an_error(guest: Guest) -> None:
-    (guest.root / "srv").mkdir()
-    answers = list(Swapped(guest, "/srv/folder", lambda folder: None).answers())
-    assert {code for code, _ in answers} <= {"0", "500"}
-    assert ("0", "") in answers
+@pytest.mark.parametrize("away", [nothing, a_link, links_in_a_folder])
+@started
+def test_whoever_swaps_a_folder_gets_nothing_out_of_the_root(
+    guest: Guest, tmp_path: Path, start: Start, away: Away
+) -> None:
+    """The links lead to a folder beside the root; as the guest sees them, they lead to one below it."""
+    swapping = Swapping(guest, start, away, tmp_path / "outside", os.geteuid())
+    *outcomes, undisturbed = swapping.outcomes()
+    assert undisturbed == Outcome("", Path(HOME, "folder", start.file))
+    places = {place for _, place in outcomes if place is not None}
+    at_home = {Path(HOME, name, start.file) for name in ("folder", "other")}
+    assert places <= at_home | {Path("outside", start.file), Path("outside/file")}
+    assert (not places <= at_home) == swapping.leads
 
 
 @as_root
-def test_whoever_swaps_a_folder_of_their_own_gets_nothing_into_that_of_another(guest: Guest) -> None:
-    """The way is open in the guest's own view: the link of a user leads to a folder of root."""
-    target = guest.root / "target"
-    target.mkdir()
-    home = guest.root / "users/somebody"
-    home.mkdir(parents=True)
-    os.chown(home, 1000, 1000)
-    before = target.stat()
-
-    def lead_to_target(folder: Path) -> None:
-        folder.symlink_to("/target")
-        os.lchown(folder, 1000, 1000)
-
-    messages = []
-    for _, message in Swapped(guest, "/users/somebody/folder", lead_to_target).answers():
-        messages.append(message)
-        assert os.listdir(target) == []
-        assert target.stat() == before
-    assert "" in messages
-    assert any("somebody else" in message for message in messages), "it never came to that"
+@pytest.mark.parametrize("away", [a_link, links_in_a_folder])
+@started
+def test_whoever_swaps_a_folder_of_their_own_gets_nothing_into_that_of_another(
+    guest: Guest, start: Start, away: Away
+) -> None:
+    """The way is open in the guest's own view: the links of a user lead to a folder of root."""
+    swapping = Swapping(guest, start, away, guest.root / "target", 1000)
+    *outcomes, undisturbed = swapping.outcomes()
+    assert undisturbed == Outcome("", Path(HOME, "folder", start.file))
+    assert {place for _, place in outcomes} <= {None, *(Path(HOME, name, start.file) for name in ("folder", "other"))}
+    assert any("somebody else" in message for message, _ in outcomes) == swapping.leads
 
 
 @as_root
@@ -174,10 +80,14 @@ def test_a_link_of_a_user_may_lead_to_a_folder_of_the_same(guest: Guest) -> None
     os.chown(home / "link", 1000, 1000, follow_symlinks=False)
     assert guest.inject("/users/somebody/link/file") == ("0", "")
     assert (home / "real/file").read_text() == "new\n"
+    assert guest.inject("/users/somebody/link/made/below/file") == ("0", "")
+    assert (home / "real/made/below/file").read_text() == "new\n"
     os.chown(home / "real", 0, 0)
-    code, message = guest.inject("/users/somebody/link/below/file")
-    assert (code, "somebody else" in message) == ("500", True)
-    assert not (home / "real/below").exists()
+    before = guest.tree()
+    for path in ("link/file", "link/below/file", "new/../link/file", "new/../link/below/file"):
+        code, message = guest.inject(f"/users/somebody/{path}")
+        assert (code, "somebody else" in message) == ("500", True)
+        assert guest.tree() == before
 
 
 def test_links_on_the_way_are_followed_as_in_a_chroot(guest: Guest, tmp_path: Path) -> None:

@@ -98,8 +98,7 @@ class _Walk:
             pending.extendleft(reversed([step for step in target.split("/") if step not in ("", ".")]))
             if not pending:
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.path)
-        if not self.made:
-            self._check_owner()
+        self._check_owner()
         # What is only searched cannot be synchronised.
         self.open.append(os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.open[-1]))
         return Place(self.open[-1], part)
@@ -125,16 +124,19 @@ class _Walk:
         except FileNotFoundError:
             if not self.create:
                 raise
-            if not self.made:
-                self._check_owner()
+            self._check_owner()
             os.mkdir(part, 0o755, dir_fd=here)
             self.made.append((os.dup(here), part))
             self.open.append(os.open(part, _SEARCH, dir_fd=here))
             _synchronise_reopened(here)
 
     def _check_owner(self) -> None:
+        """Makes sure that the links so far were allowed to lead here. They have no say in what is made here then, which
+        belongs to root; those that come later have: what was just made may have been swapped already.
+        """
         if self.owners - {os.fstat(self.open[-1]).st_uid}:
             raise PermissionError(errno.EPERM, "A link on the way leads to a folder of somebody else", self.path)
+        self.owners.clear()
 
     def undo(self) -> None:
         for folder, part in reversed(self.made):
