@@ -14,7 +14,8 @@ from guestagent_commands_net.model import VERSIONS, Change, Interface, merge
 from guestagent_commands_net.reading import read_file
 from guestagent_core.errors import CommandError
 
-from .freebsd_links import variable
+from .freebsd_links import bonds_of, share_primary, variable, vlans_of
+from .gateway_routes import share_on_link
 from .probing import Found, claims_of
 from .shell_variables import ShellVariables, decoded
 
@@ -60,7 +61,6 @@ class Freebsd:
     def read(self, files: Files, nics: Sequence[Nic] = ()) -> tuple[Interface, ...]:
         """Returns the interfaces that have variables."""
         from .freebsd_form import read_interface, read_routes, with_one_default
-        from .freebsd_links import bonds_of, vlans_of
 
         values = ShellVariables(_text(files)).values()
         suffixes = {matched[1] for name in values if (matched := _INTERFACE.fullmatch(name))}
@@ -86,9 +86,7 @@ class Freebsd:
     def render(self, change: Change, snapshot: Snapshot) -> tuple[FileChange, ...]:
         """Returns the file if variables of the change's interfaces differ."""
         from .freebsd_form import write_interface
-        from .freebsd_links import share_primary
         from .freebsd_variables import put_interface, put_routes, take_interface, take_link, take_routes
-        from .gateway_routes import share_on_link
 
         before = _text(snapshot.files)
         file = ShellVariables(before)
