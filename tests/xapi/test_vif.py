@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,11 +14,15 @@ from tests.xen.harness import Daemon, Guest
 
 from guestagent_commands_net import families
 from guestagent_core import (
+    ChannelRunner,
     CommandBase,
     CommandError,
+    CommandRegistry,
     CommandResult,
     command,
 )
+from guestagent_xapi.vif_exchange import VifExchange
+from guestagent_xapi.vif_parser import VifParser
 from guestagent_xen.host.xapi import XapiHost
 
 from .conftest import MACS, Channel, run, until, vif_channel
@@ -174,6 +179,28 @@ def test_a_setting_that_changes_while_it_is_applied_is_applied_again(
     go_on.set()
     until(taken(host))
     assert [order["address"] for order in Vif.orders] == ["192.0.2.10/24", "192.0.2.20/24"]
+
+
+def test_an_order_is_seen_that_comes_at_once_after_the_answer_to_the_one_before(
+    guest: Guest, host: XapiHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(families, "owner", lambda context: "ifupdown")
+    with closing(VifExchange(VifExchange.Options(guest.device, tmp_path))) as exchange:
+        parser = VifParser(ChannelRunner(CommandRegistry([Vif]), "xapi-vif"))
+        monkeypatch.setattr(Vif, "outcome", lambda value: CommandResult(), raising=False)
+        host.plug(0, MACS[0])
+        for family in ("ipv4", "ipv6"):
+            assert exchange.wait(10)
+            order = exchange.get_request()
+            assert order is not None
+            assert order["id"] == f"vif/0/{family}"
+            exchange.put_response(order, parser.parse_request(order))
+            if family == "ipv4":
+                host.none(0)  # changes one node alone, of which the agent is yet to hear that it removed it
+        assert exchange.wait(10)
+        again = exchange.get_request()
+        assert again is not None
+        assert again["id"] == "vif/0/ipv4"
 
 
 def test_a_virtual_function_is_set_too(start: Callable[..., Channel], host: XapiHost, nics: tuple[str, str]) -> None:

@@ -77,7 +77,6 @@ class VifExchange:
         self._stale: set[tuple[str, str | None]] = set()  # kinds and numbers of devices to look at; None: all of a kind
         self._open: set[tuple[str, str]] = set()  # devices and families of which a request has been handed out
         self._awaited: dict[tuple[str, str], float] = {}  # those whose device is not there, and until when it may come
-        self._own_events: set[str] = set()  # paths of which an event comes for what we did
         self._flag_at = 0.0  # when the flag is looked at without a reason
         self._closed = False
 
@@ -145,11 +144,10 @@ class VifExchange:
     # Orders
 
     def _take(self, paths: Sequence[str]) -> None:
-        """Notes what has to be looked at."""
+        """Notes what has to be looked at, also when we have caused the event: the host's event of the same node may be
+        one with it."""
         for path in paths:
-            if path in self._own_events:
-                self._own_events.discard(path)
-            elif path == _DOMAIN:
+            if path == _DOMAIN:
                 self._flag_at = 0.0
             else:
                 for kind, folder in FOLDERS.items():
@@ -215,7 +213,6 @@ class VifExchange:
             values = {"error-code": "0", "error-msg": ""}  # the error of the other family stays
         removed = f"{setting.folder}/enabled{FAMILIES[setting.family]}"
         paths = {f"{setting.folder}/{name}": value for name, value in values.items()}
-        self._own_events |= {*paths, removed}
         return [
             *(writing(path, value, transaction) for path, value in paths.items()),
             removing(removed, transaction),
