@@ -133,6 +133,18 @@ def script_channel(pack: type[CommandBase], way: Path) -> Channel:
     return Channel(exchange, ScriptParser(ChannelRunner(CommandRegistry([pack]), "xapi-script")))
 
 
+def fill(daemon: Daemon | DevelopmentDaemon, guest: Guest | DevelopmentGuest) -> None:
+    """Uses the guest's quota up, so that it cannot make a node more."""
+    nodes = [f"{guest.home}/data/filler/{number}" for number in range(1100)]
+    for begin in range(0, len(nodes), 100):
+        daemon.host.write(dict.fromkeys(nodes[begin : begin + 100], b""))
+
+
+def make_room(daemon: Daemon | DevelopmentDaemon, guest: Guest | DevelopmentGuest) -> None:
+    """Takes away what :func:`fill` has made."""
+    daemon.host.remove(f"{guest.home}/data/filler")
+
+
 def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
     """Waits until ``condition`` is true."""
     deadline = time.monotonic() + seconds

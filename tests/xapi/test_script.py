@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import pytest
 from tests.xen.harness import Daemon, Guest
@@ -21,7 +22,7 @@ from guestagent_xapi.script_exchange import ScriptExchange
 from guestagent_xapi.script_parser import ScriptParser
 from guestagent_xen.host.xapi import ScriptOutcome, XapiHost
 
-from .conftest import Channel, script_channel, until
+from .conftest import Channel, fill, make_room, script_channel, until
 
 CANNOT_BE_READ = "The script has to be the name of a command, and after a blank its value in JSON"
 
@@ -145,6 +146,42 @@ def test_a_second_request_while_one_runs_is_taken_after_it(
     Acme.go_on.set()
     until(lambda: daemon.host.read(f"{folder}/state") == b"SUCCESS")
     assert daemon.host.read(f"{folder}/stdout") == b"second"
+
+
+def test_what_the_guest_had_no_room_for_is_taken_on_and_ended_once_it_has(
+    agent: Channel, host: XapiHost, daemon: Daemon, guest: Guest
+) -> None:
+    folder = f"{guest.home}/control/batcmd"
+    fill(daemon, guest)
+    daemon.host.write({f"{folder}/script": b"acme.wait", f"{folder}/state": b"READY"})
+    assert not Acme.begun.wait(0.3)  # there is no room for what tells this run from another
+    make_room(daemon, guest)
+    assert Acme.begun.wait(10)
+    fill(daemon, guest)
+    Acme.go_on.set()
+    time.sleep(0.3)
+    assert daemon.host.read(f"{folder}/state") == b"IN PROGRESS"
+    make_room(daemon, guest)
+    until(lambda: daemon.host.read(f"{folder}/state") == b"SUCCESS")
+    assert daemon.host.read(f"{folder}/stdout") == b"done"
+
+
+@pytest.mark.real
+def test_what_the_daemon_did_not_hear_in_time_it_is_told_again(guest: Guest, host: XapiHost, daemon: Daemon) -> None:
+    folder = f"{guest.home}/control/batcmd"
+    parser = ScriptParser(ChannelRunner(CommandRegistry([Acme])))
+    with closing(ScriptExchange(ScriptExchange.Options(guest.device, timeout=1.0))) as exchange:
+        daemon.host.write({f"{folder}/script": b"acme.echo 1", f"{folder}/state": b"READY"})
+        while not exchange.wait(5):
+            pass
+        request = exchange.get_request()
+        assert request is not None
+        daemon.stop()
+        exchange.put_response(request, parser.parse_request(request))
+        daemon.resume()
+        while daemon.host.read(f"{folder}/state") != b"SUCCESS":
+            assert not exchange.wait(0.1)
+        assert daemon.host.read(f"{folder}/stdout") == b"1"
 
 
 def test_what_an_earlier_run_had_not_begun_ends_in_failure(guest: Guest, host: XapiHost, daemon: Daemon) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,8 +24,9 @@ from guestagent_core import (
 from guestagent_xapi.vif_exchange import VifExchange
 from guestagent_xapi.vif_parser import VifParser
 from guestagent_xen.host.xapi import XapiHost
+from guestagent_xen.watching import Changes, Watcher
 
-from .conftest import MACS, Channel, run, until, vif_channel
+from .conftest import MACS, Channel, fill, make_room, run, until, vif_channel
 
 FLAG = "control/feature-static-ip-setting"
 NO_SETTING = {"mac": MACS[0], "error-code": "0", "error-msg": ""}
@@ -203,6 +204,24 @@ def test_an_order_is_seen_that_comes_at_once_after_the_answer_to_the_one_before(
         assert again["id"] == "vif/0/ipv4"
 
 
+def test_an_error_that_the_guest_had_no_room_for_stands_there_once_it_has(
+    start: Callable[..., Channel], host: XapiHost, daemon: Daemon, guest: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Vif, "outcome", lambda value: CommandResult(7, "not today"))
+    folder = f"{guest.home}/xenserver/device/vif/0/static-ip-setting"
+    host.plug(0, MACS[0])
+    daemon.host.remove(f"{folder}/error-code", f"{folder}/error-msg", f"{folder}/enabled6")
+    fill(daemon, guest)
+    start()
+    until(lambda: Vif.orders)
+    time.sleep(0.3)
+    assert daemon.host.read(f"{folder}/enabled") == b"0"
+    assert len(Vif.orders) < 5  # one a second, and not one after the other
+    make_room(daemon, guest)
+    until(taken(host))
+    assert (host.setting(0)["error-code"], host.setting(0)["error-msg"]) == ("7", "not today")
+
+
 def test_a_virtual_function_is_set_too(start: Callable[..., Channel], host: XapiHost, nics: tuple[str, str]) -> None:
     start()
     host.plug(4, MACS[1].upper(), {"enabled": "1", "address": "192.0.2.10/24"}, kind="net-sriov-vf")
@@ -256,3 +275,17 @@ def test_a_daemon_that_comes_back_empty_is_served_again(
         again.plug(0, MACS[0])
         until(taken(again))
         until(lambda: daemon.host.read(f"{guest.home}/{FLAG}") == b"1")
+
+
+def test_without_a_daemon_an_exchange_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float | None] = []
+    wait = Watcher.wait
+
+    def counted(self: Watcher, timeout: float | None, descriptors: Iterable[tuple[int, int]] = ()) -> Changes:
+        waits.append(timeout)
+        return wait(self, timeout, descriptors)
+
+    monkeypatch.setattr(Watcher, "wait", counted)
+    with closing(VifExchange(VifExchange.Options(tmp_path / "nobody", tmp_path))) as exchange:
+        assert not exchange.wait(0.3)
+    assert len(waits) <= 2

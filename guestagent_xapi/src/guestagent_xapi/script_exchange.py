@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 import uuid
 from collections import deque
@@ -30,6 +31,7 @@ _SCRIPT = f"{_FOLDER}/script"
 _RUN = f"{_FOLDER}/guestagent-run"  # ours: tells one run from another of the same script, also after a crash
 _FLAG = "control/feature-xs-batcmd"
 _READY, _RUNNING = b"READY", b"IN PROGRESS"
+_AGAIN = 1.0  # seconds until what the daemon refused is tried again: no event tells of more room
 _INTERRUPTED = "The agent was interrupted before it had begun to run this"
 
 
@@ -37,7 +39,8 @@ class ScriptExchange:
     """Takes what the host writes to ``control/batcmd`` as a request, one at a time.
 
     While the channel is open the host sees the flag that lets it call. A run that a crash of the agent interrupted is
-    handed out again with the same ``id``, for the journal to answer.
+    handed out again with the same ``id``, for the journal to answer. What the daemon refuses, as it does while the
+    guest's quota is full, or cannot be told, is tried again until it is written or the host takes its request back.
 
     :raises ExchangeError: there is no way to XenStore on this machine.
     """
@@ -61,6 +64,7 @@ class ScriptExchange:
         self._watcher = Watcher(options.path, (_STATE, _DOMAIN), options.timeout)
         self._inbox: deque[Request] = deque()
         self._open: str | None = None  # the run that has been handed out
+        self._outcome: dict[str, str] | None = None  # what it came to, while that cannot be written
         self._unflagged = True  # the flag has to be looked at
         self._is_first = True  # what is in progress now was begun by an earlier run of the agent
         self._stale = False
@@ -71,16 +75,18 @@ class ScriptExchange:
         return self._inbox.popleft() if self._inbox else None
 
     def put_response(self, request: Request, response: Response) -> None:
-        """Writes the output, and then the state that the host waits for.
+        """Writes the output, and then the state that the host waits for; later, if that is not possible now.
 
-        :raises ExchangeError: the host has taken its request back, or the store cannot be reached.
+        :raises ExchangeError: the host has taken its request back.
         """
-        run: str = request["id"]
-        outcome = json.loads(response["data"])
-        self._open = None
-        if not self._watcher.transact(lambda transaction: self._ending(run, outcome, transaction)):
-            self._stale = True
-            raise ExchangeError("The host has taken its request back")
+        self._outcome = json.loads(response["data"])
+        try:
+            written = self._end()
+        except ExchangeError as error:
+            _log.warning("The outcome of a script is written later: %s", error)
+        else:
+            if not written:
+                raise ExchangeError("The host has taken its request back")
 
     def discard(self, request: Request) -> None:
         """Tells the host that there is no outcome."""
@@ -91,15 +97,14 @@ class ScriptExchange:
         """Waits until the host has written a script, and reads it; returns whether there is one."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self._inbox:
-            with suppress(ExchangeError):  # the watcher connects again, and then all is looked at
-                self._look()
-                if self._inbox:
-                    break
-            remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
-            changes = self._watcher.wait(remaining)
+            refused = self._look()
+            if self._inbox:
+                break
+            until = min(time.monotonic() + _AGAIN if refused else math.inf, math.inf if deadline is None else deadline)
+            changes = self._watcher.wait(None if until == math.inf else max(0.0, until - time.monotonic()))
             self._unflagged = self._unflagged or _DOMAIN in changes.paths
             self._stale = self._stale or bool({_STATE, _FOLDER, "control"} & set(changes.paths))
-            if changes.woken or not changes.paths:
+            if changes.woken or (deadline is not None and time.monotonic() >= deadline and not changes.paths):
                 break
         return bool(self._inbox)
 
@@ -116,24 +121,34 @@ class ScriptExchange:
             self._watcher.call_all(removing(_FLAG))
         self._watcher.close()
 
-    def _look(self) -> None:
-        """Reads the host's request, and sets the flag.
+    def _look(self) -> bool:
+        """Sets the flag, writes what is yet to be written, and reads the host's request.
 
-        :raises ExchangeError: the store cannot be reached.
+        :returns: whether the daemon refused some of that; without a connection there is nothing to refuse, and after a
+                new one all is looked at.
         """
         if not self._watcher.connected:
-            return
-        if self._unflagged:
-            self._set_flag()
-            self._unflagged = False
-        if self._stale and self._open is None:
-            self._stale = False
-            state = self._watcher.read(_STATE)
-            if state == _READY:
-                self._begin()
-            elif state == _RUNNING and self._is_first:
-                self._resume()
-            self._is_first = False
+            return False
+        try:
+            if self._unflagged:
+                self._set_flag()
+                self._unflagged = False
+            if self._outcome is not None:
+                self._end()
+            if self._stale and self._open is None:
+                self._read_request()
+        except ExchangeError as error:
+            _log.debug("Looking for a script: %s", error)
+            return self._watcher.connected
+        return False
+
+    def _read_request(self) -> None:
+        state = self._watcher.read(_STATE)
+        if state == _READY:
+            self._begin()
+        elif state == _RUNNING and self._is_first:
+            self._resume()
+        self._stale = self._is_first = False
 
     def _begin(self) -> None:
         """Takes the host's request on; the state says so before anything is run."""
@@ -167,6 +182,17 @@ class ScriptExchange:
             self._inbox.append({"error": "The host gave no script", "id": run})
         else:
             self._inbox.append({"data": script, "id": run})
+
+    def _end(self) -> bool:
+        """Writes the outcome of the open run; returns whether the host still waited for it.
+
+        :raises ExchangeError: the daemon refuses, or it is not known whether it has done it.
+        """
+        run, outcome = self._open, self._outcome or {}
+        written = self._watcher.transact(lambda transaction: self._ending(run, outcome, transaction))
+        self._open = self._outcome = None
+        self._stale = self._stale or not written
+        return written
 
     def _ending(self, run: str | None, outcome: dict[str, str], transaction: int) -> list[Operation] | None:
         """Returns what ends the run; None if the host does not wait for it any more."""

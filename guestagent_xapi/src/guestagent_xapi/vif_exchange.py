@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from guestagent_commands_net.netlink import Changes, read_state
 from guestagent_core import Context, ExchangeError
 from guestagent_xen.connecting import default_path
-from guestagent_xen.session import Operation
+from guestagent_xen.session import Operation, StoreError
 from guestagent_xen.watching import Watcher, removing, writing
 
 from .static_settings import FAMILIES, FOLDERS, StaticSetting, read_settings
@@ -31,6 +31,7 @@ _log = logging.getLogger(__name__)
 _DOMAIN = "unique-domain-id"
 _FLAG = "control/feature-static-ip-setting"
 _LOOK_ANYWAY = 600.0  # seconds after which it is asked again whether somebody owns the network
+_AGAIN = 1.0  # seconds until what the daemon refused is tried again: no event tells of more room
 _OF_IPV6 = "[ipv6] "  # begins the error texts of this family, for both families share one node
 _LONGEST_ERROR = 500  # characters
 
@@ -77,6 +78,7 @@ class VifExchange:
         self._stale: set[tuple[str, str | None]] = set()  # kinds and numbers of devices to look at; None: all of a kind
         self._open: set[tuple[str, str]] = set()  # devices and families of which a request has been handed out
         self._awaited: dict[tuple[str, str], float] = {}  # those whose device is not there, and until when it may come
+        self._look_at = 0.0  # before that nothing is looked at, for the daemon has refused something
         self._flag_at = 0.0  # when the flag is looked at without a reason
         self._closed = False
 
@@ -87,7 +89,7 @@ class VifExchange:
     def put_response(self, request: Request, response: Response) -> None:
         """Writes the outcome and removes the order, unless the host has given another one meanwhile.
 
-        :raises ExchangeError: the store cannot be reached; the order stays, and is handed out again.
+        :raises ExchangeError: the store cannot be reached, or refuses; the order stays, and is handed out again.
         """
         setting: StaticSetting = request["setting"]
         outcome = json.loads(response["data"])
@@ -95,6 +97,9 @@ class VifExchange:
         done = False
         try:
             done = self._watcher.transact(lambda transaction: self._ending(setting, outcome, transaction))
+        except StoreError:
+            self._look_at = time.monotonic() + _AGAIN
+            raise
         finally:
             if not done:
                 self._look_again(setting)
@@ -111,8 +116,7 @@ class VifExchange:
                 self._look()
                 if self._inbox:
                     break
-            until = [moment for moment in (deadline, self._flag_at, *self._awaited.values()) if moment is not None]
-            pause = max(0.0, min(until) - time.monotonic())
+            pause = self._pause(deadline)
             descriptors = [(self._network.fileno(), select.POLLIN)] if self._awaited else []
             changes = self._watcher.wait(pause, descriptors)
             self._take(changes.paths)
@@ -126,6 +130,15 @@ class VifExchange:
                     self._look()
                 break
         return bool(self._inbox)
+
+    def _pause(self, deadline: float | None) -> float | None:
+        """Returns the seconds after which there is something to do without an event; None: never."""
+        until = [] if deadline is None else [deadline]
+        if self._watcher.connected:  # after a new connection all is looked at
+            until += [self._flag_at, *self._awaited.values()]
+            if self._stale:
+                until.append(self._look_at)
+        return max(0.0, min(until) - time.monotonic()) if until else None
 
     def wake(self) -> None:
         """Ends a ``wait``."""
@@ -144,8 +157,7 @@ class VifExchange:
     # Orders
 
     def _take(self, paths: Sequence[str]) -> None:
-        """Notes what has to be looked at, also when we have caused the event: the host's event of the same node may be
-        one with it."""
+        """Notes what has to be looked at. Our own changes are no exception: of several events of a node one is told."""
         for path in paths:
             if path == _DOMAIN:
                 self._flag_at = 0.0
@@ -159,13 +171,21 @@ class VifExchange:
     def _look(self) -> None:
         """Reads the orders that have come, and sets the flag.
 
-        :raises ExchangeError: the store cannot be reached.
+        :raises ExchangeError: the store cannot be reached, or refuses.
         """
         if not self._watcher.connected:
             return
         if time.monotonic() >= self._flag_at:
             self._set_flag()
             self._flag_at = time.monotonic() + _LOOK_ANYWAY
+        if time.monotonic() >= self._look_at:
+            try:
+                self._read_orders()
+            except StoreError:
+                self._look_at = time.monotonic() + _AGAIN
+                raise
+
+    def _read_orders(self) -> None:
         while self._stale:
             kind, number = next(iter(self._stale))
             numbers = self._watcher.children(FOLDERS[kind]) if number is None else [number]
