@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import resource
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from ipaddress import ip_address, ip_interface, ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -146,6 +149,19 @@ def test_a_change_ends_the_wait_and_nothing_does_not(kernel: Any) -> None:
         assert time.monotonic() - started < 5
         timer.join()
         kernel.addr("del", index=1, address="127.7.7.7", prefixlen=32)
+
+
+def test_a_program_with_many_descriptors_can_wait_for_changes() -> None:
+    many = 1100  # select(2) takes those below 1,024
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < many + 100:
+        pytest.skip(f"needs {many + 100} descriptors (ulimit -n)")
+    with ExitStack() as stack:
+        for _ in range(many):
+            stack.enter_context(Path(os.devnull).open("rb"))
+        with netlink.Changes() as changes:
+            assert changes.fileno() > 1024
+            while changes.wait(0):
+                pass
 
 
 def test_what_is_not_asked_for_is_not_read() -> None:

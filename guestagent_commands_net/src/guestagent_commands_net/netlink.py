@@ -167,7 +167,9 @@ class Changes:
 
     def wait(self, timeout: float) -> bool:
         """Returns whether something changed since the last call, or changes within ``timeout`` seconds."""
-        readable, _, _ = select.select([self._socket], [], [], max(timeout, 0))
+        poll = select.poll()  # a program that embeds this may have more descriptors than select takes
+        poll.register(self._socket, select.POLLIN)
+        readable = poll.poll(max(timeout, 0) * 1000)
         while readable:
             try:
                 if not self._socket.recv(_RECEIVE):
