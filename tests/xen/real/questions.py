@@ -73,10 +73,14 @@ class Questions:
         """Returns the names of all answers that are there."""
         return self._host.list(self._answers)
 
+    def all_taken(self) -> bool:
+        """Returns whether no request is there any more, whatever became of the answers."""
+        return not self._host.list(self._requests)
+
     def await_taken(self) -> None:
         """Waits until no request is there any more, whatever became of the answers."""
         with self._host.watch(self._requests) as watch:
-            while self._host.list(self._requests):
+            while not self.all_taken():
                 assert watch.changed(_PATIENCE), "requests stay where they are"
 
     def assert_nothing_is_left(self) -> None:

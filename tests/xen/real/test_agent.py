@@ -27,9 +27,7 @@ def test_it_ends_beside_a_daemon_that_stands_still(place: Any, folder: Path, bus
         if busy:
             questions.ask(f"request-{number}" for number in range(90))
         place.daemon.stop()
-        begun = time.monotonic()
         agent.end()
-        assert time.monotonic() - begun < 3.0
         place.daemon.resume()
         agent.start()
         with questions.watch() as watch:

@@ -85,7 +85,7 @@ def test_a_silent_agent_is_told_and_the_request_withdrawn(daemon: Daemon, guest:
 
 
 def test_an_agent_that_was_killed_with_the_request_is_told(daemon: Daemon, guest: Guest) -> None:
-    with asking(daemon, guest.domid, 0.5) as process:
+    with asking(daemon, guest.domid, 3.0) as process:  # in which the request has to be gone
         daemon.host.remove(*(f"{guest.home}/data/host/{name}" for name in daemon.host.list(f"{guest.home}/data/host")))
         _, complaint = process.communicate(timeout=10.0)
     assert (process.returncode, "something in the guest took the request" in complaint) == (SILENT, True), complaint

@@ -70,13 +70,17 @@ def test_a_host_that_looks_now_and_then_sees_every_answer(daemon: Daemon, guest:
     asked = names(200)  # a few times as many as there is room for; oxenstored has room for a thousand
     questions = Questions(daemon.host, guest.home)
     with Agent(folder, guest.device):
+        looked = time.monotonic()
         questions.ask(asked)
-        seen: set[str] = set()
-        deadline = time.monotonic() + 30
-        while seen != set(asked):
-            assert time.monotonic() < deadline, f"{len(asked) - len(seen)} answers were removed before they were seen"
+        while questions.open:
             time.sleep(0.5)  # as the plugin of XenServer does, which does not remove answers either
-            seen.update(questions.answered())
+            all_taken, looks = questions.all_taken(), time.monotonic()
+            questions.open.difference_update(questions.answered())
+            if time.monotonic() - looked > 0.9:  # the machine is busy: what was removed meanwhile nobody could see
+                questions.ask_again()
+            else:
+                assert not (all_taken and questions.open), "answers were removed before they were seen"
+            looked = looks
 
 
 @pytest.mark.parametrize("daemon", ["xenstored"], indirect=True)
