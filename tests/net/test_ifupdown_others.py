@@ -177,3 +177,17 @@ class TestBusybox(NetworkBackendContract):
     @pytest.fixture
     def backend(self) -> Ifupdown:
         return BusyboxIfup()
+
+
+@pytest.mark.parametrize("backend", [Ifupdown(), IfupdownNg(), BusyboxIfup()], ids=lambda backend: backend.name)
+def test_routes_as_cloud_init_writes_them_go_with_the_addresses(backend: Ifupdown) -> None:
+    routes = ("-A inet6 default gw 2001:db8:9::1", "-A inet6 2001:db8:8::/48 gw 2001:db8:9::2 metric 5",
+              "-net 10.0.0.0/8 gw 198.51.100.1", "-host 10.1.1.1/32 gw 198.51.100.1")  # fmt: skip
+    lines = [f"    {verb} || true\n" for route in routes for verb in (f"post-up route add {route}",
+                                                                      f"pre-down route del {route}")]  # fmt: skip
+    text = "auto eth0\niface eth0 inet6 static\n    address 2001:db8:9::7/64\n" + "".join(lines)
+    (before,) = backend.read({MAIN: FileState(text.encode())})
+    assert [str(route.destination) for route in before.routes] == [
+        "10.0.0.0/8", "10.1.1.1/32", "::/0", "2001:db8:8::/48",
+    ]  # fmt: skip
+    assert "route add" not in rendered(backend, Change((Interface("eth0"),), whole=False), text)

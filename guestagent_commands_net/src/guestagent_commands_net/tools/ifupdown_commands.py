@@ -77,13 +77,10 @@ def read_command(command: str, interface: str) -> Said | None:
 
 
 def _net_tools(words: list[str], interface: str) -> Said | None:
-    version = 4
-    while words and words[0] in ("-n", "-4", "-6", "-A"):
-        word = words.pop(0)
-        if word == "-6" or (word == "-A" and words.pop(0) == "inet6"):
-            version = 6
+    version = _net_tools_version(words) or 4
     if words.pop(0) not in ("add", "del"):
         return None
+    version = _net_tools_version(words) or version  # where cloud-init writes it
     target = words.pop(0)
     host = target == "-host"
     if target in ("-net", "-host"):
@@ -104,6 +101,16 @@ def _net_tools(words: list[str], interface: str) -> Said | None:
         return None  # guessed from the class of the address
     gateway = found.get("gw")
     return Said(_made(target, gateway, found.get("metric"), None, False))
+
+
+def _net_tools_version(words: list[str]) -> int | None:
+    """Takes options out from the beginning; returns the version of IP that they name."""
+    version: int | None = None
+    while words and words[0] in ("-n", "-4", "-6", "-A"):
+        word = words.pop(0)
+        family = words.pop(0) if word == "-A" else word
+        version = {"-4": 4, "inet": 4, "-6": 6, "inet6": 6}.get(family, version)
+    return version
 
 
 def _iproute(words: list[str], interface: str) -> Said | None:
