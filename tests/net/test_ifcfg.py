@@ -279,3 +279,21 @@ def test_of_two_files_of_a_card_that_one_is_changed_by_which_it_is_connected(tmp
         context = plant(tmp_path / str(number), files, Running(("NetworkManager",), {"eth0": connected}))
         snapshot = Ifcfg().gather(context, (nic,))
         assert [each.path for each in Ifcfg().render(wanted, snapshot)] == [f"{FOLDER}/ifcfg-{chosen}"]
+
+
+def test_routes_of_other_tables_stay_while_their_gateways_are_reached() -> None:
+    own = "default via 192.0.2.1 dev eth0 table 7\nblackhole 10.66.0.0/16\n"
+    files = {
+        f"{FOLDER}/ifcfg-eth0": FileState(b"DEVICE=eth0\nIPADDR=192.0.2.41\nPREFIX=24\n"),
+        f"{FOLDER}/route-eth0": FileState(f"10.9.0.0/16 via 192.0.2.3\n{own}".encode()),
+    }
+    address, more = ip_interface("192.0.2.42/24"), Route(ip_network("10.0.0.0/8"), ip_address("192.0.2.9"))
+    for new, expected in (
+        (Interface("eth0", None, None, (address,)), own),
+        (Interface("eth0", None, None, (address,), (more,)), f"10.0.0.0/8 via 192.0.2.9 dev eth0\n{own}"),
+        (Interface("eth0", None, None, (ip_interface("203.0.113.7/24"),)), "blackhole 10.66.0.0/16\n"),
+    ):
+        changes = Ifcfg().render(Change((new,), whole=False), Snapshot(files, {"manager": "network"}))
+        after = apply_changes(files, changes)
+        assert after[f"{FOLDER}/route-eth0"].content.decode() == expected
+        assert Ifcfg().read(after) == (new,)

@@ -190,7 +190,8 @@ class Ifcfg:
             by_manager = _is_managed(snapshot, interface.name)
             wanted[path] = _written(merged, masters.get(interface.name), before, by_manager=by_manager)
             for version, routes in ((4, f"{_FOLDER}/route-{merged.name}"), (6, f"{_FOLDER}/route6-{merged.name}")):
-                text = write_routes(merged, version, by_manager=by_manager)
+                there = decoded(routes, snapshot.files[routes]) if routes in snapshot.files else ""
+                text = write_routes(merged, version, there, by_manager=by_manager)
                 if text or routes in wanted:
                     wanted[routes] = text or None
             for alias, text in write_aliases(merged, by_manager=by_manager).items():

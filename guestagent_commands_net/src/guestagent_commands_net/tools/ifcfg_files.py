@@ -10,7 +10,7 @@ from guestagent_commands_net.checks import NetworkValueError
 from guestagent_commands_net.model import Interface, Route
 
 from .ifcfg_form import gateway_in_file, has_alias_files, read_values
-from .route_lines import read_route_line, route_line
+from .route_lines import lines_of_others, read_route_line, route_line
 from .shell_variables import ShellVariables, decoded
 
 if TYPE_CHECKING:
@@ -23,8 +23,12 @@ _NUMBERED = re.compile(r"^[ \t]*ADDRESS\d+=", re.MULTILINE)
 _LONGEST = 15  # characters of a label of the kernel's
 
 
-def write_routes(interface: Interface, version: int, *, by_manager: bool) -> str:
-    """Returns the file of routes; in the numbered form, which the scripts read since ever, where that is enough."""
+def write_routes(interface: Interface, version: int, before: str, *, by_manager: bool) -> str:
+    """Returns the file of routes; in the numbered form, which the scripts read since ever, where that is enough.
+
+    :param before: the file as it is: routes of other tables stay if their gateways are still reached.
+    """
+    others = "" if _NUMBERED.search(before) else lines_of_others(before, interface, version)
     there = gateway_in_file(interface, version, by_manager=by_manager)
     routes = [route for route in interface.routes_of(version) if route is not there]
     simple = all(
@@ -32,8 +36,8 @@ def write_routes(interface: Interface, version: int, *, by_manager: bool) -> str
         and not route.on_link and not route.is_default
         for route in routes
     )  # fmt: skip
-    if version == 6 or not simple:
-        return "".join(f"{route_line(route, interface.name)}\n" for route in routes)
+    if version == 6 or not simple or others:
+        return "".join(f"{route_line(route, interface.name)}\n" for route in routes) + others
     lines = []
     for index, route in enumerate(routes):
         lines.append(f"ADDRESS{index}={route.destination.network_address}\n")

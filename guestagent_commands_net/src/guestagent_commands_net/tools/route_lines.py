@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from guestagent_commands_net.model import Route
+from ipaddress import ip_address
+from itertools import pairwise
+
+from guestagent_commands_net.model import Interface, Route
 
 from .ifupdown_commands import read_command
 
-__all__ = ("read_route_line", "route_line")
+__all__ = ("lines_of_others", "read_route_line", "route_line", "still_leads")
 
 
 def route_line(route: Route, interface: str | None) -> str:
@@ -32,3 +35,29 @@ def read_route_line(line: str, interface: str, version: int) -> Route | None:
     """Returns the route of ``interface`` that the arguments ``line`` make; None if they make another or do more."""
     said = read_command(f"ip -{version} route add {line}", interface)
     return None if said is None else said.route
+
+
+def lines_of_others(text: str, interface: Interface, version: int) -> str:
+    """Returns the lines that are no routes of the model, such as those of other tables, and still lead somewhere."""
+    kept = []
+    for line in text.splitlines():
+        words = line.partition("#")[0].split()
+        if words and read_route_line(" ".join(words), interface.name, version) is None:
+            said = dict(pairwise(words))
+            near = "onlink" in words or still_leads(said.get("via"), None, interface, version)
+            if near and still_leads(None, said.get("src"), interface, version):
+                kept.append(f"{line}\n")
+    return "".join(kept)
+
+
+def still_leads(gateway: str | None, source: str | None, interface: Interface, version: int) -> bool:
+    """Returns whether ``interface`` reaches a gateway, and has the address that packets are said to come from."""
+    if interface.dhcp(version):
+        return True  # nobody knows yet
+    try:
+        via, own = (None if text is None else ip_address(text) for text in (gateway, source))
+    except ValueError:
+        return True
+    addresses = interface.addresses_of(version)
+    near = via is None or via.is_link_local or any(via in address.network for address in addresses)
+    return near and (own is None or any(own == address.ip for address in addresses))
