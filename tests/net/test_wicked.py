@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 from dataclasses import replace
-from ipaddress import ip_address, ip_interface
+from ipaddress import ip_address, ip_interface, ip_network
 from typing import ClassVar
 
 import pytest
 from tests.net.models import DictStore, files_of, nics_of, vectors
 
 from guestagent_commands_net.backends import FileState, Snapshot
-from guestagent_commands_net.model import Change, Dns, Interface
+from guestagent_commands_net.model import Change, Dns, Interface, Route
 from guestagent_commands_net.readers.sources import read_store
 from guestagent_commands_net.testing import Example, NetworkBackendContract, apply_changes, examples
 from guestagent_commands_net.tools.shell_variables import ShellVariables
@@ -124,3 +124,57 @@ def test_an_interface_that_is_removed_is_taken_down_with_its_old_files() -> None
     assert [step.argv for step in plan.apply.before] == [("wicked", "ifdown", "eth1")]
     assert [step.argv for step in plan.apply.after] == [("wicked", "ifreload", "eth0")]
     assert [step.argv for step in plan.revert.after] == [("wicked", "ifreload", name) for name in ("eth0", "eth1")]
+
+
+def rendered(change: Change, files: dict[str, str]) -> dict[str, str]:
+    states = {f"{FOLDER}/{name}": FileState(text.encode()) for name, text in files.items()}
+    after = apply_changes(states, Wicked().render(change, Snapshot(states)))
+    return {path.removeprefix(f"{FOLDER}/"): state.content.decode() for path, state in after.items()}
+
+
+WANTED = Interface(
+    "eth0", None, None, (ip_interface("192.0.2.42/24"),), (Route(ip_network("0.0.0.0/0"), ip_address("192.0.2.1")),)
+)
+
+
+def test_addresses_as_cloud_init_numbers_them_go() -> None:
+    old = "".join(f"{name}\n" for name in ("BOOTPROTO=static", "IPADDR=198.51.100.7", "NETMASK=255.255.255.0",
+                                           "IPADDR1=198.51.100.8", "NETMASK1=255.255.255.0", "IPADDR6=2001:db8:9::7/64",
+                                           "IPADDR6_1=2001:db8:9::8/64", "LLADDR=bc:76:4e:20:00:40"))  # fmt: skip
+    (found,) = Wicked().read({f"{FOLDER}/ifcfg-eth0": FileState(old.encode())})
+    assert [str(address) for address in found.addresses] == [
+        "198.51.100.7/24", "198.51.100.8/24", "2001:db8:9::7/64", "2001:db8:9::8/64",
+    ]  # fmt: skip
+    after = rendered(Change((WANTED,), whole=False), {"ifcfg-eth0": old})["ifcfg-eth0"]
+    assert not re.search(r"198\.51|2001:db8:9", after)
+    assert "LLADDR=bc:76:4e:20:00:40\n" in after
+
+
+def test_routes_of_the_machine_go_with_the_interface_that_they_lead_through() -> None:
+    files = {
+        "ifcfg-eth0": "IPADDR='192.0.2.41/24'\n",
+        "ifcfg-eth1": "IPADDR='198.51.100.7/24'\n",
+        "routes": "# by YaST\ndefault 192.0.2.254 - -\n10.0.0.0/8 203.0.113.1 - eth0\n10.1.0.0/16 198.51.100.1 - -\n",
+    }
+    after = rendered(Change((WANTED,), whole=False), files)
+    assert after["routes"] == "# by YaST\n10.1.0.0/16 198.51.100.1 - -\n"
+    assert rendered(Change((WANTED,), whole=False), after) == after
+    only6 = Interface("eth0", None, addresses=(ip_interface("2001:db8::42/64"),), versions=(6,))
+    assert rendered(Change((only6,), whole=False), files)["routes"] == files["routes"]
+    assert rendered(Change(whole=False, removed=("eth0",)), files)["routes"] == after["routes"]
+    gone = rendered(Change(whole=False, removed=("eth0",)), {**files, "routes": "default 192.0.2.254 - -\n"})
+    assert "routes" not in gone
+
+
+def test_routes_of_other_tables_stay_while_their_gateways_are_reached() -> None:
+    own = "default 192.0.2.1 - eth0 - table 7\n10.0.0.0/8 - - - blackhole\n"
+    files = {
+        "ifcfg-eth0": "IPADDR='192.0.2.41/24'\n",
+        "ifroute-eth0": f"default 192.0.2.254 - eth0\n10.9.0.0/16 192.0.2.3 - eth0 - table 8 src 192.0.2.41\n{own}",
+    }
+    (found,) = Wicked().read({f"{FOLDER}/{name}": FileState(text.encode()) for name, text in files.items()})
+    assert found.routes == (Route(ip_network("0.0.0.0/0"), ip_address("192.0.2.254")),)
+    assert rendered(Change((WANTED,), whole=False), files)["ifroute-eth0"] == f"default 192.0.2.1 - eth0\n{own}"
+    elsewhere = replace(WANTED, addresses=(ip_interface("203.0.113.7/24"),), routes=())
+    after = rendered(Change((elsewhere,), whole=False), files)
+    assert "table" not in after["ifroute-eth0"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guestagent_commands_net.backends import FileChange, Plan, Snapshot, Step, Steps
-from guestagent_commands_net.model import Change, Dns, Interface, merge
+from guestagent_commands_net.model import VERSIONS, Change, Dns, Interface, merge
 from guestagent_commands_net.reading import find_files, program, read_files
 from guestagent_core.errors import CommandError
 
@@ -93,7 +93,12 @@ class Wicked:
         return tuple(found)
 
     def render(self, change: Change, snapshot: Snapshot) -> tuple[FileChange, ...]:
-        """Returns the files of the change's interfaces that differ, and netconfig's if name servers do."""
+        """Returns the files of the change's interfaces that differ, and netconfig's if name servers do.
+
+        The machine's routes lose those of the interfaces, such as the old default route, which YaST puts there.
+        """
+        from .wicked_form import without_routes_of
+
         current = {interface.name: interface for interface in self.read(snapshot.files)}
         wanted: dict[str, str | None] = {}
         gone, come = [], []
@@ -110,6 +115,11 @@ class Wicked:
         for name in change.removed:
             gone += [current[name].dns] if name in current else []
             wanted |= {f"{_FOLDER}/{kind}-{name}": None for kind in ("ifcfg", "ifroute", "ifsysctl")}
+        versions = dict.fromkeys(change.removed, VERSIONS) | {each.name: each.versions for each in change.interfaces}
+        lost = {name: about for name, about in versions.items() if f"{_FOLDER}/ifcfg-{name}" in wanted}
+        if lost and _ROUTES in snapshot.files:
+            left = without_routes_of(lost, current.values(), decoded(_ROUTES, snapshot.files[_ROUTES]))
+            wanted[_ROUTES] = left if left.strip() else None
         if any(gone) or any(come):
             wanted[_CONFIG] = _with_dns(snapshot.files, gone, come, kept, whole=change.whole)
         return tuple(
@@ -131,12 +141,12 @@ class Wicked:
             head, separator, rest = text.partition(f"{_HEADER}\n")
             label = f"# Label {interface.label}\n"
             text = f"{head}{separator}{label}{rest}" if separator else f"{label}{text}"
-        sysctl = f"{_FOLDER}/ifsysctl-{interface.name}"
-        before = decoded(sysctl, files[sysctl]) if sysctl in files else ""
+        routes, sysctl = (f"{_FOLDER}/{kind}-{interface.name}" for kind in ("ifroute", "ifsysctl"))
+        before = {each: decoded(each, files[each]) if each in files else "" for each in (routes, sysctl)}
         return {
             path: text,
-            f"{_FOLDER}/ifroute-{interface.name}": write_routes(interface) or None,
-            sysctl: _with_accept_ra(before, interface) or None,
+            routes: write_routes(interface, before[routes]) or None,
+            sysctl: _with_accept_ra(before[sysctl], interface) or None,
         }
 
     def validate(self, change: Change, staged: Files, folder: str) -> tuple[Step, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import TYPE_CHECKING
 
@@ -11,18 +12,20 @@ from guestagent_commands_net.bonds import MODES
 from guestagent_commands_net.model import Bond, Dns, Interface, Route, Vlan
 
 from .gateway_routes import join_gateway_routes
+from .route_lines import still_leads
 from .shell_variables import single_quoted
 
 if TYPE_CHECKING:
     from guestagent_commands_net.model import IPInterface
 
-__all__ = ("DNS", "SEARCH", "is_known", "read_routes", "read_values", "write_routes", "write_values")
+__all__ = ("DNS", "SEARCH", "is_known", "read_routes", "read_values", "without_routes_of", "write_routes",
+           "write_values")  # fmt: skip
 
 DNS, SEARCH = "GUESTAGENT_DNS", "GUESTAGENT_DNS_SEARCH"
 """Variables of our own, which wicked does not look at: what of the machine's name servers belongs to an interface."""
 
 _KNOWN = re.compile(
-    r"(?:BOOTPROTO|STARTMODE|USERCONTROL|(?:IPADDR|NETMASK|PREFIXLEN|BROADCAST|NETWORK|LABEL)(?:_\w+)?|MTU|ETHERDEVICE"
+    r"(?:BOOTPROTO|STARTMODE|USERCONTROL|(?:IPADDR|NETMASK|PREFIXLEN|BROADCAST|NETWORK|LABEL)\w*|MTU|ETHERDEVICE"
     rf"|VLAN_ID|BONDING_(?:MASTER|SLAVE_?\d+|MODULE_OPTS)|{DNS}|{SEARCH})"
 )
 _DHCP = {(True, True): "dhcp", (True, False): "dhcp4", (False, True): "dhcp6"}
@@ -54,10 +57,9 @@ def read_values(name: str, values: Mapping[str, str]) -> Interface:
 
 def _addresses(values: Mapping[str, str]) -> Iterable[IPInterface]:
     for key, text in values.items():
-        matched = re.fullmatch(r"IPADDR(_\w+)?", key)
-        if matched is None or not text:
+        if not key.startswith("IPADDR") or not text:
             continue
-        suffix = matched[1] or ""
+        suffix = key.removeprefix("IPADDR")  # whatever it is: cloud-init writes IPADDR1, IPADDR6 and IPADDR6_1
         length = values.get(f"PREFIXLEN{suffix}") or values.get(f"NETMASK{suffix}")
         yield ip_interface(text if "/" in text or not length else f"{text}/{length}")
 
@@ -104,17 +106,42 @@ def write_values(interface: Interface) -> dict[str, str]:
     return {name: single_quoted(value) for name, value in values.items()}
 
 
-def write_routes(interface: Interface) -> str:
+def write_routes(interface: Interface, before: str = "") -> str:
     """Returns the lines of the interface's file of routes.
 
     A gateway that is on the link although no address's network has it gets a route of its own before it.
+
+    :param before: the file as it is: what the model has not, such as routes of other tables, stays if its gateway is
+        still reached.
     """
     lines = []
     for route in interface.routes:
         if route.on_link and route.gateway is not None:
             lines.append(_line(Route(ip_network(route.gateway)), interface.name))
         lines.append(_line(route, interface.name))
+    for line in before.splitlines():
+        words = _words(line)
+        if words and _is_foreign(words, interface.name) and _still_leads(words, interface):
+            lines.append(line)
     return "".join(f"{line}\n" for line in dict.fromkeys(lines))
+
+
+def _words(line: str) -> list[str]:
+    """Returns the five fields of a line, then the options; none if there is no route in it."""
+    words = line.partition("#")[0].split()
+    return [*words, "-", "-", "-"][: max(5, len(words))] if len(words) > 1 else []
+
+
+def _is_foreign(words: Sequence[str], name: str) -> bool:
+    device, kind, *options = words[3:]
+    return device not in ("-", name) or kind not in ("-", "unicast") or not set(options[::2]) <= {"metric", "mtu"}
+
+
+def _still_leads(words: Sequence[str], interface: Interface) -> bool:
+    gateway = None if words[1] == "-" else words[1]
+    options = dict(zip(words[5::2], words[6::2], strict=False))
+    version = 6 if ":" in f"{words[0]}{words[1]}" else 4
+    return words[3] not in ("-", interface.name) or still_leads(gateway, options.get("src"), interface, version)
 
 
 def _line(route: Route, name: str) -> str:
@@ -134,13 +161,9 @@ def read_routes(name: str, text: str) -> tuple[Route, ...]:
     """
     found: list[Route] = []
     for line in text.splitlines():
-        words = line.partition("#")[0].split()
-        if len(words) < 2:
-            continue
-        destination, gateway, mask, device, kind, *options = [*words, "-", "-", "-"][: max(5, len(words))]
-        if device not in ("-", name) or kind not in ("-", "unicast"):
-            continue
-        found.append(_route(destination, gateway, mask, options))
+        words = _words(line)
+        if words and not _is_foreign(words, name):
+            found.append(_route(*words[:3], words[5:]))
     return join_gateway_routes(found)
 
 
@@ -156,3 +179,25 @@ def _route(destination: str, gateway: str, mask: str, options: Sequence[str]) ->
         int(settings["metric"]) if "metric" in settings else None,
         mtu=int(settings["mtu"]) if "mtu" in settings else None,
     )
+
+
+def without_routes_of(lost: Mapping[str, Sequence[int]], interfaces: Iterable[Interface], text: str) -> str:
+    """Returns the machine's file of routes without those that lead through the interfaces ``lost`` and no other: these
+    are named, or have the gateway in a network of theirs.
+
+    :param lost: the versions of IP whose routes go, by the names of interfaces.
+    :param interfaces: all that there are so far.
+    """
+    near = [(each.name, address.network) for each in interfaces for address in each.addresses]
+    kept = []
+    for line in text.splitlines(keepends=True):
+        words = _words(line)
+        names = {words[3]} - {"-"} if words else set()
+        if words and not names:
+            with suppress(ValueError):  # there is none, or it is none
+                gateway = ip_address(words[1])
+                names = {name for name, network in near if gateway in network}
+        version = 6 if words and ":" in f"{words[0]}{words[1]}" else 4
+        if not names or any(version not in lost.get(name, ()) for name in names):
+            kept.append(line)
+    return "".join(kept)
