@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import Any, ClassVar
@@ -159,6 +160,49 @@ def test_a_pattern_is_seen_after_the_card_s_own_file(pattern: str) -> None:
     assert removed == {path: (removed[path] or "")}
     assert "Unmanaged=yes" in (removed[path] or ""), "else the pattern would configure the card"
     assert rendered(Change((), removed=("eth0",)), {path: found[path] or ""}) == {path: None}
+
+
+@pytest.mark.parametrize(
+    ("match", "fits"),
+    [
+        ("Name=en*\nName=eth*", True),  # as Arch has it
+        ("Name=eth*\nName=en*", True),
+        ("Name=en*\nName=\nName=wl*", False),
+        ("Type=ether\nKind=!*", True),  # as systemd's own example has it
+        ("Type=ether wlan", True),
+        ("Type=wlan", False),
+        ("Kind=veth", False),
+        ("MACAddress=00:16:3e:00:00:01", False),
+        ("MACAddress=00:16:3e:00:00:01 BC-76-4E-20-00-42", True),
+        ("MACAddress=00:16:3e:00:00:01 00:16:3e:00:00:02", False),
+    ],
+)
+def test_a_file_fits_what_networkd_takes_it_for(match: str, fits: bool) -> None:
+    path = f"{FOLDER}/05-first.network"
+    removed = rendered(Change((), removed=("eth0",)), {path: f"[Match]\n{match}\n\n[Network]\nDHCP=yes\n"})
+    assert len(removed) == fits, "what fits it would configure it again"
+    wanted = Interface("eth0", addresses=(ip_interface("192.0.2.42/24"),))
+    (new,) = rendered(Change((wanted,), whole=False), {path: f"[Match]\n{match}\n\n[Network]\nDHCP=yes\n"})
+    assert (new < path) == fits
+
+
+def test_gateways_that_are_learnt_and_servers_with_ports_are_understood() -> None:
+    learnt = "[Route]\nDestination=10.0.0.0/8\nGateway=_dhcp4\n"
+    text = f"""\
+[Match]
+Name=eth0
+
+[Network]
+DHCP=v4
+Gateway=_ipv6ra
+DNS=192.0.2.2:853#dns.example [2001:db8::2]:853 2001:db8::3%eth0 2001:db8::4#dns.example
+
+{learnt}"""
+    (found,) = BACKEND.read({f"{FOLDER}/10-eth0.network": FileState(text.encode())})
+    servers = ("192.0.2.2", "2001:db8::2", "2001:db8::3%eth0", "2001:db8::4")
+    assert found == Interface("eth0", None, dns=Dns(tuple(map(ip_address, servers))), dhcp4=True)
+    (new,) = rendered(Change((replace(found, mtu=1400),), whole=False), {f"{FOLDER}/10-eth0.network": text}).values()
+    assert learnt in (new or "")
 
 
 def test_bonds_and_vlans() -> None:

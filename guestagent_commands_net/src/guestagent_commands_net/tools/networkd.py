@@ -30,6 +30,8 @@ _LINKS = "/run/systemd/netif/links"
 _NETPLAN = "/run/systemd/network/10-netplan-"
 _CONTAINERS = ("80-container-", "80-vm-", "80-namespace-")
 _SERVICE = "systemd-networkd"
+_NO_KIND = ["!*"]
+"""What ``Kind`` is where a file is for cards, and for nothing that software makes."""
 
 
 class Networkd:
@@ -258,10 +260,8 @@ class _Files:
 
     def _only(self, network: SectionsFile) -> str | None:
         """The interface that a file is for and no other."""
-        match = network.section("Match")
-        items = dict(match.items()) if match is not None else {}
-        names = items.get("Name", "").split()
-        macs = items.get("MACAddress", items.get("PermanentMACAddress", "")).lower().split()
+        match = _match(network)
+        names, macs = match.get("Name", []), _macs(match)
         if len(names) == 1 and not set(names[0]) & set("*?[!"):
             return names[0]
         if len(macs) == 1 and not names:
@@ -270,13 +270,15 @@ class _Files:
 
     def fits(self, network: SectionsFile, name: str) -> bool:
         """Whether a file is for an interface, be it among others."""
-        match = network.section("Match")
-        items = dict(match.items()) if match is not None else {}
-        if not items or items.get("Kind") or items.get("Type") not in (None, "ether"):
+        match = _match(network)
+        if not match or match.get("Kind", _NO_KIND) != _NO_KIND or "ether" not in match.get("Type", ["ether"]):
             return False
         if self._only(network) is not None:
             return self._only(network) == name
-        patterns = items.get("Name", "").split()
+        macs = _macs(match)
+        if macs and not any(nic.name == name and nic.mac in macs for nic in self._nics):
+            return False
+        patterns = match.get("Name", [])
         if patterns and patterns[0].startswith("!"):
             return not any(fnmatchcase(name, pattern.lstrip("!")) for pattern in patterns)
         return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
@@ -295,6 +297,20 @@ class _Files:
             file.put("NetDev", lambda key: key == "Name", (("Name", name),))
         self._index()
         return file
+
+
+def _match(network: SectionsFile) -> dict[str, list[str]]:
+    """What a file asks of an interface: a key may stand there several times, and all of its words count."""
+    found: dict[str, list[str]] = {}
+    for section in network.sections:
+        for key, value in section.items() if section.name == "Match" else ():
+            found[key] = [*found.get(key, []), *value.split()] if value else []
+    return {key: words for key, words in found.items() if words}
+
+
+def _macs(match: Mapping[str, Sequence[str]]) -> list[str]:
+    words = match.get("MACAddress") or match.get("PermanentMACAddress") or ()
+    return [word.lower().replace("-", ":") for word in words]
 
 
 def _values(network: SectionsFile, key: str) -> list[str]:

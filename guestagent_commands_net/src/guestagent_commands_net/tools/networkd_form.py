@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = ("is_idle", "make_idle", "read_device", "read_network", "write_device", "write_network")
 
-_DHCP = {"yes": (4, 6), "true": (4, 6), "ipv4": (4,), "ipv6": (6,)}
+_DHCP = {
+    **dict.fromkeys(("yes", "true", "on", "1", "both"), (4, 6)),
+    **dict.fromkeys(("ipv4", "v4"), (4,)),
+    **dict.fromkeys(("ipv6", "v6"), (6,)),
+}
+_LEARNT = ("_dhcp4", "_dhcp", "_ipv6ra", "dhcp")  # gateways that somebody else tells
 _ROUTE_KEYS = {"Destination", "Gateway", "GatewayOnLink", "Metric", "MTUBytes", "Scope"}
 _SAME_NAMES = {
     "ad_select": "AdSelect",
@@ -69,10 +74,10 @@ def read_network(name: str, network: SectionsFile, link: Vlan | Bond | None) -> 
         for key, value in section.items() if section.name in ("Network", "Address") else ():
             if key == "Address" and value:
                 addresses.append(ip_interface(value))
-            elif key == "Gateway" and value and section.name == "Network":
+            elif key == "Gateway" and value and value.lower() not in _LEARNT and section.name == "Network":
                 routes.append(_default(value))
             elif key == "DNS":
-                servers += [ip_address(server.partition("#")[0]) for server in value.split()]
+                servers += [ip_address(_server(server)) for server in value.split()]
             elif key == "Domains":
                 search += value.split()
         if section.name == "Route" and _is_ours(section):
@@ -92,9 +97,20 @@ def read_network(name: str, network: SectionsFile, link: Vlan | Bond | None) -> 
     )
 
 
+def _server(text: str) -> str:
+    """Returns the address of a name server, behind which may stand its port, the way to it and its name."""
+    text = text.partition("#")[0]
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text if text.count(":") > 1 else text.partition("%")[0].partition(":")[0]
+
+
 def _is_ours(section: Section) -> bool:
-    """Whether a route is one that the model has; those of other tables and kinds are somebody's own."""
-    return {key for key, _ in section.items()} <= _ROUTE_KEYS
+    """Whether a route is one that the model has; those of other tables and kinds, and by gateways that are learnt, are
+    somebody's own.
+    """
+    learnt = (section.get("Gateway") or "").lower() in _LEARNT
+    return not learnt and {key for key, _ in section.items()} <= _ROUTE_KEYS
 
 
 def _read_route(section: Section) -> Route:
