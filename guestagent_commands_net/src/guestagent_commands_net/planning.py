@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from guestagent_core.errors import CommandError
+
 from .backends import FileChange, NetworkBackend, Plan, Step, Steps, apply_changes
 from .expectations import Expectation, as_it_is, expected_of, without_configuration
 from .machine.host import host_changes, host_steps, log_lines
@@ -146,9 +148,13 @@ def _share(
         *(without_configuration(removed) for removed in change.removed),
     )
     found = tuple(differences(expected, kernel)) if kernel else ()
-    before = {interface.name: interface for interface in backend.read(snapshot.files, nics)}
-    new = {interface.name: interface for interface in backend.read(after, nics)} if changes else before
-    in_files = {each for each in change.names if before.get(each) != new.get(each)}
+    before: dict[str, Interface] = {}
+    try:
+        before = {interface.name: interface for interface in backend.read(snapshot.files, nics)}
+        new = {interface.name: interface for interface in backend.read(after, nics)} if changes else before
+        in_files = {each for each in change.names if before.get(each) != new.get(each)}
+    except CommandError:  # of one that is replaced, or that nobody has asked about: render would have failed else
+        in_files = {each for each in change.names if backend.render(change.only([each]), snapshot)}
     touched = in_files | {difference.interface for difference in found if not difference.pending}
     part = change.only([each for each in change.names if each in touched])
     share = _Share(

@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from guestagent_core.errors import CommandError
 
 from .backends import FileState
 
 if TYPE_CHECKING:
     from guestagent_core import Context
 
-__all__ = ("find_files", "find_paths", "program", "read_file", "read_files", "read_text", "target_of")
+    from .model import Change
+
+__all__ = ("check_kept", "find_files", "find_paths", "program", "read_file", "read_files", "read_text", "target_of")
 
 _LARGEST = 4 << 20  # bytes; no file that configures a network is larger
 _FOLDERS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
+
+
+def check_kept(change: Change, broken: Mapping[str, CommandError]) -> None:
+    """Makes sure that what a change leaves of its interfaces is known: what is replaced as a whole may be broken, and
+    what others have is theirs.
+
+    :param broken: the errors of interfaces that cannot be understood.
+    :raises CommandError: one of which only an IP version changes is among them.
+    """
+    for interface in change.interfaces:
+        if interface.partial and interface.name in broken:
+            raise broken[interface.name]
 
 
 def read_file(context: Context, path: str) -> FileState | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from guestagent_commands_net.backends import FileChange, Plan, Snapshot, Step, Steps
 from guestagent_commands_net.checks import NetworkValueError
 from guestagent_commands_net.model import VERSIONS, Change, Interface, merge
-from guestagent_commands_net.reading import read_file
+from guestagent_commands_net.reading import check_kept, read_file
 from guestagent_core.errors import CommandError
 
 from .freebsd_links import bonds_of, share_primary, variable, vlans_of
@@ -60,6 +60,14 @@ class Freebsd:
 
     def read(self, files: Files, nics: Sequence[Nic] = ()) -> tuple[Interface, ...]:
         """Returns the interfaces that have variables."""
+        broken: dict[str, CommandError] = {}
+        found = self._readable(files, nics, broken)
+        for error in broken.values():
+            raise error
+        return found
+
+    def _readable(self, files: Files, nics: Sequence[Nic], broken: dict[str, CommandError]) -> tuple[Interface, ...]:
+        """Returns the interfaces that can be understood; ``broken`` gets the errors of the others."""
         from .freebsd_form import read_interface, read_routes, with_one_default
 
         values = ShellVariables(_text(files)).values()
@@ -80,7 +88,7 @@ class Freebsd:
                 if interface is not None:
                     found.append(replace(interface, routes=read_routes(interface, values)))
             except (ValueError, IndexError) as error:
-                raise CommandError(f"{_FILE}: {name}: {error}") from None
+                broken[name] = CommandError(f"{_FILE}: {name}: {error}")
         return with_one_default(found)
 
     def render(self, change: Change, snapshot: Snapshot) -> tuple[FileChange, ...]:
@@ -90,13 +98,15 @@ class Freebsd:
 
         before = _text(snapshot.files)
         file = ShellVariables(before)
-        current = {interface.name: interface for interface in self.read(snapshot.files, snapshot.nics)}
+        broken: dict[str, CommandError] = {}
+        current = {each.name: each for each in self._readable(snapshot.files, snapshot.nics, broken)}
+        check_kept(change, broken)
         _check_defaults(change, current)
         wanted = (share_primary(share_on_link(merge(current.get(each.name), each))) for each in change.interfaces)
         changed = [each for each in wanted if each != current.get(each.name)]
         for name in change.removed:
-            if name in current:
-                take_interface(file, current[name])
+            if name in current or name in broken:
+                take_interface(file, current.get(name) or Interface(name))
         for interface in changed:  # before any is put: the default route may go from one to another
             take_routes(file, interface.name, current.get(interface.name))
         for interface in changed:
@@ -115,7 +125,9 @@ class Freebsd:
     def plan(self, change: Change, snapshot: Snapshot, changes: Sequence[FileChange]) -> Plan:
         """Returns what stops and starts the change's interfaces, and has their routes made."""
         wanted = [interface.name for interface in change.interfaces]
-        configured = {interface.name for interface in self.read(snapshot.files, snapshot.nics)}
+        broken: dict[str, CommandError] = {}
+        readable = self._readable(snapshot.files, snapshot.nics, broken)
+        configured = {interface.name for interface in readable} | broken.keys()
         before = [name for name in change.names if name in configured]
         return Plan(Steps(_stop(before), _start(wanted), _again(wanted)), Steps(_stop(wanted), _start(before)))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from guestagent_commands_net.backends import FileChange, FileState, Plan, Snapshot, Step, Steps, apply_changes
 from guestagent_commands_net.model import Bond, Change, Interface, Route, merge
-from guestagent_commands_net.reading import find_files, read_files
+from guestagent_commands_net.reading import check_kept, find_files, read_files
 from guestagent_core.errors import CommandError
 
 from .ifcfg_readers import NETWORK_MANAGER, NETWORK_SCRIPTS, IfcfgProfile, Readers, is_false
@@ -128,6 +128,14 @@ class Ifcfg:
 
     def read(self, files: Files, nics: Sequence[Nic] = ()) -> tuple[Interface, ...]:
         """Returns the interfaces that have files."""
+        broken: dict[str, CommandError] = {}
+        found = self._readable(files, nics, broken)
+        for error in broken.values():
+            raise error
+        return found
+
+    def _readable(self, files: Files, nics: Sequence[Nic], broken: dict[str, CommandError]) -> tuple[Interface, ...]:
+        """Returns the interfaces that can be understood; ``broken`` gets the errors of the others."""
         from .ifcfg_files import read_alias
         from .ifcfg_form import read_values
 
@@ -148,8 +156,9 @@ class Ifcfg:
                     routes=(*interface.routes, *self._routes(files, name, interface)),
                 )
             except ValueError as error:
-                raise CommandError(f"{paths[name]}: {error}") from None
-            found.append(interface)
+                broken[name] = CommandError(f"{paths[name]}: {error}")
+            else:
+                found.append(interface)
         return tuple(found)
 
     def _aliases(self, files: Files, name: str, path: str) -> list[str]:
@@ -170,7 +179,9 @@ class Ifcfg:
         """Returns the files of the change's interfaces that differ; those of aliases go, and routes with none."""
         from .ifcfg_files import write_aliases, write_routes
 
-        current = {interface.name: interface for interface in self.read(snapshot.files, snapshot.nics)}
+        broken: dict[str, CommandError] = {}
+        current = {each.name: each for each in self._readable(snapshot.files, snapshot.nics, broken)}
+        check_kept(change, broken)
         paths = self._files_of(snapshot.files, snapshot.nics)
         masters = {
             member: interface.name

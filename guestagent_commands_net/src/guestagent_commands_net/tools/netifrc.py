@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from guestagent_commands_net.backends import FileChange, Plan, Snapshot, Step, Steps
 from guestagent_commands_net.model import Change, Interface, Vlan, merge
-from guestagent_commands_net.reading import find_files, read_file
+from guestagent_commands_net.reading import check_kept, find_files, read_file
 from guestagent_core.errors import CommandError
 
 from .probing import Found, claims_of
@@ -75,6 +75,14 @@ class Netifrc:
 
     def read(self, files: Files, nics: Sequence[Nic] = ()) -> tuple[Interface, ...]:
         """Returns the interfaces that have variables."""
+        broken: dict[str, CommandError] = {}
+        found = self._readable(files, nics, broken)
+        for error in broken.values():
+            raise error
+        return found
+
+    def _readable(self, files: Files, nics: Sequence[Nic], broken: dict[str, CommandError]) -> tuple[Interface, ...]:
+        """Returns the interfaces that can be understood; ``broken`` gets the errors of the others."""
         from .netifrc_form import read_interface, variable, vlans_of
 
         file = ShellVariables(_text(files))
@@ -87,7 +95,8 @@ class Netifrc:
             try:
                 interface = read_interface(name, file)
             except (ValueError, IndexError) as error:
-                raise CommandError(f"{_FILE}: {name}: {error}") from None
+                broken[name] = CommandError(f"{_FILE}: {name}: {error}")
+                continue
             if interface is not None:
                 found.append(interface)
         return tuple(found)
@@ -101,14 +110,16 @@ class Netifrc:
         arrays = "=(" in re.sub(r"[ \t]", "", before) or (
             snapshot.facts.get(_STYLE) == "legacy" and not any(name.startswith("config_") for name in file.values())
         )
-        current = {interface.name: interface for interface in self.read(snapshot.files, snapshot.nics)}
+        broken: dict[str, CommandError] = {}
+        current = {each.name: each for each in self._readable(snapshot.files, snapshot.nics, broken)}
+        check_kept(change, broken)
         # First, for a VLAN of the same number may have another name from now on.
         for name in change.removed:
-            if name not in current:
+            if name not in current and name not in broken:
                 continue
             ours = names_of(name, file.values())
             file.remove(lambda key, ours=ours: key in ours)  # type: ignore[misc]
-            link = current[name].link
+            link = current[name].link if name in current else None
             if isinstance(link, Vlan):
                 remove_vlan(file, link)
         for interface in change.interfaces:
@@ -134,7 +145,9 @@ class Netifrc:
         """Returns what stops and starts the services of the change's interfaces, and of no other."""
         services = snapshot.facts.get(_LINKS, "").split()
         wanted = [interface.name for interface in change.interfaces]
-        configured = {interface.name for interface in self.read(snapshot.files, snapshot.nics)}
+        broken: dict[str, CommandError] = {}
+        readable = self._readable(snapshot.files, snapshot.nics, broken)
+        configured = {interface.name for interface in readable} | broken.keys()
         before = [name for name in change.names if name in configured]
         missing = [name for name in wanted if name not in services]
         return Plan(

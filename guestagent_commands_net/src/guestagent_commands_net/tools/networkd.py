@@ -171,11 +171,12 @@ class Networkd:
 
     def plan(self, change: Change, snapshot: Snapshot, changes: Sequence[FileChange]) -> Plan:
         """Returns what has networkd read its files again: it touches nothing but what differs."""
-        before = {interface.name for interface in self.read(snapshot.files, snapshot.nics)}
+        files = _Files(snapshot.files, snapshot.nics)
+        before = {name for name in files.names() if (network := files.of(name)) is not None and not is_idle(network)}
         wanted = [interface.name for interface in change.interfaces]
         back = [name for name in change.names if name in before]
         made = {interface.name for interface in change.interfaces if interface.link is not None}
-        made |= {each.name for each in self.read(snapshot.files, snapshot.nics) if each.link is not None}
+        made |= {name for name in before if files.link(name) is not None}
         fresh = [name for name in wanted if name not in before]
         return Plan(
             _steps(wanted, change.removed, made, snapshot.facts.get("networkd") == "active"),

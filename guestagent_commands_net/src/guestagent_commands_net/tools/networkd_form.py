@@ -181,7 +181,12 @@ def _in_order(items: list[tuple[str, str]], kept: list[tuple[str, str]]) -> Iter
 def _is_replaced(section: Section, versions: Sequence[int]) -> bool:
     if section.name == "Address":
         return _version(section.get("Address") or "") in versions
-    return section.name == "Route" and _is_ours(section) and _read_route(section).version in versions
+    if section.name != "Route" or not _is_ours(section):
+        return False
+    try:
+        return _read_route(section).version in versions
+    except ValueError:
+        return True  # nothing is kept of what cannot be understood: else nothing would have come here
 
 
 def _version(value: str) -> int | None:

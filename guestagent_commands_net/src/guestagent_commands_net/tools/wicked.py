@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from guestagent_commands_net.backends import FileChange, Plan, Snapshot, Step, Steps
 from guestagent_commands_net.model import VERSIONS, Change, Dns, Interface, merge
-from guestagent_commands_net.reading import find_files, program, read_files
+from guestagent_commands_net.reading import check_kept, find_files, program, read_files
 from guestagent_core.errors import CommandError
 
 from .gateway_routes import share_on_link
@@ -78,6 +78,14 @@ class Wicked:
 
     def read(self, files: Files, nics: Sequence[Nic] = ()) -> tuple[Interface, ...]:
         """Returns the interfaces that have files."""
+        broken: dict[str, CommandError] = {}
+        found = self._readable(files, broken)
+        for error in broken.values():
+            raise error
+        return found
+
+    def _readable(self, files: Files, broken: dict[str, CommandError]) -> tuple[Interface, ...]:
+        """Returns the interfaces that can be understood; ``broken`` gets the errors of the others."""
         from .wicked_form import read_routes, read_values
 
         found = []
@@ -89,7 +97,7 @@ class Wicked:
                 routes = read_routes(name, decoded(path, files[path])) if path in files else ()
                 found.append(replace(interface, routes=routes, accept_ra=_accept_ra(files, name)))
             except ValueError as error:
-                raise CommandError(f"{path}: {error}") from None
+                broken[name] = CommandError(f"{path}: {error}")
         return tuple(found)
 
     def render(self, change: Change, snapshot: Snapshot) -> tuple[FileChange, ...]:
@@ -99,7 +107,9 @@ class Wicked:
         """
         from .wicked_form import without_routes_of
 
-        current = {interface.name: interface for interface in self.read(snapshot.files)}
+        broken: dict[str, CommandError] = {}
+        current = {interface.name: interface for interface in self._readable(snapshot.files, broken)}
+        check_kept(change, broken)
         wanted: dict[str, str | None] = {}
         gone, come = [], []
         kept = [each.dns for name, each in current.items() if name not in change.names]
