@@ -95,7 +95,6 @@ ipv6_defaultrouter="fe80::1%xn0"
     assert (
         rendered(Change(whole=False, removed=("xn0",)))
         == """hostname="old"
-# Label stale
 defaultrouter="10.9.9.1"
 ipv6_network_interfaces="xn5"
 static_routes="vpn"
@@ -191,3 +190,37 @@ def test_what_somebody_has_told_the_card_stays() -> None:
     assert rendered(Change((Interface("xn0", dhcp4=True, mtu=1400),), whole=False), changed) == (
         f'ifconfig_xn0="DHCP mtu 1400 {own}"\n'
     )
+
+
+def test_all_forms_of_further_addresses_are_read_and_go() -> None:
+    old = """\
+ifconfig_xn0_aliases="inet 10.0.0.6/32 inet6 2001:db8::6/64"
+ifconfig_xn0="inet 10.0.0.5-7/24 -tso"
+ifconfig_xn0_alias0="inet 10.0.1.5-6/32"
+ipv4_addrs_xn0="10.0.2.5/24 10.0.2.7-8/28"
+"""
+    (found,) = Freebsd().read({FILE: FileState(old.encode())})
+    assert [str(address) for address in found.addresses] == [
+        "10.0.0.5/24", "10.0.0.6/32", "10.0.0.7/32", "10.0.1.5/32", "10.0.1.6/32",
+        "10.0.2.5/24", "10.0.2.7/28", "10.0.2.8/32", "2001:db8::6/64",
+    ]  # fmt: skip
+    wanted = Interface("xn0", None, None, (ip_interface("192.0.2.42/24"),))
+    assert (
+        rendered(Change((wanted,), whole=False), old)
+        == 'ifconfig_xn0="inet 192.0.2.42 netmask 255.255.255.0 -tso up"\n'
+    )
+    assert rendered(Change(whole=False, removed=("xn0",)), old) == ""
+
+
+def test_lists_that_are_put_behind_themselves_stay() -> None:
+    own = 'static_routes="${static_routes} mine"\nroute_mine="-net 172.16.0.0/12 -interface tun0"\n'
+    old = f'ifconfig_xn0="inet 192.0.2.42/24"\nroute_xn0_0="-net 10.0.0.0/8 192.0.2.1"\nstatic_routes="xn0_0"\n{own}'
+    assert rendered(Change(whole=False, removed=("xn0",)), old) == own
+
+
+def test_labels_go_with_their_interfaces() -> None:
+    wanted = Interface("xn0", None, "public", (ip_interface("192.0.2.42/24"),))
+    text = "# mine\n"
+    for change in (Change((wanted,), whole=False), Change(whole=False, removed=("xn0",))) * 2:
+        text = rendered(change, text)
+    assert text == "# mine\n"

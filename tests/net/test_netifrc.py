@@ -139,3 +139,27 @@ def test_a_vlan_that_gets_another_name_or_another_card_leaves_nothing_behind() -
     after = apply_changes(files, Netifrc().render(wanted, Snapshot(files)))
     assert {each.name: each.link for each in Netifrc().read(after)} == {"lan": Vlan(7, "eth0"), "san": Vlan(8, "eth1")}
     assert b'vlans_eth0="7"\n' in after[FILE].content
+
+
+def test_labels_go_with_their_interfaces() -> None:
+    files = {FILE: FileState(b"# mine\n")}
+    wanted = Interface("eth0", None, "public", (ip_interface("192.0.2.42/24"),))
+    for change in (Change((wanted,), whole=False), Change(whole=False, removed=("eth0",))) * 2:
+        files = apply_changes(files, Netifrc().render(change, Snapshot(files)))
+    assert files[FILE].content == b"# mine\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "-net 10.0.0.0 netmask 255.0.0.0 gw 192.0.2.1",
+        "-net 10.0.0.0/8 gw 192.0.2.1",
+        "-net 10.0.0.0/8 via 192.0.2.1",
+        "10.0.0.0 netmask 255.0.0.0 gw 192.0.2.1",
+        "10.0.0.0/8 via 192.0.2.1",
+    ],
+)
+def test_routes_are_read_as_people_write_them(line: str) -> None:
+    text = f'config_eth0="192.0.2.42/24"\nroutes_eth0="{line}"\n'
+    (found,) = Netifrc().read({FILE: FileState(text.encode())})
+    assert found.routes == (Route(ip_network("10.0.0.0/8"), ip_address("192.0.2.1")),)

@@ -28,7 +28,7 @@ __all__ = ("Freebsd",)
 
 _FILE = "/etc/rc.conf"
 _SYSTEM = "/etc/rc.d/netif"
-_INTERFACE = re.compile(r"(?:ipv6_)?ifconfig_(\w+?)(?:_ipv6|_alias\d+)?")
+_INTERFACE = re.compile(r"(?:ipv6_)?ifconfig_(\w+?)(?:_ipv6|_alias\d+|_aliases)?")
 
 
 class Freebsd:

@@ -38,6 +38,7 @@ DEFAULTS = {4: "defaultrouter", 6: "ipv6_defaultrouter"}
 """The default gateways, of which the machine has one for each version of IP."""
 
 _ADDRESS = re.compile(r"[0-9a-fA-F:.]*[.:][0-9a-fA-F:.]*(/\d+)?")
+_RANGE = re.compile(r"(\d+\.\d+\.\d+)\.(\d{1,3})-(\d{1,3})(/\d+)?")
 _LINK_LAYER = ("ether", "lladdr", "link")  # what follows is no address of ours
 _FLAGS = frozenset({
     "inet", "inet6", "alias", "up", "dhcp", "syncdhcp", "nosyncdhcp", "accept_rtadv", "-accept_rtadv",
@@ -51,7 +52,8 @@ def is_of(name: str, interface: str) -> bool:
     """Returns whether the variable ``name`` configures ``interface``, and is one that is written here."""
     suffix = re.escape(variable(interface))
     pattern = (
-        rf"ifconfig_{suffix}(_ipv6|_alias\d+)?|ipv6_ifconfig_{suffix}(_alias\d+)?|guestagent_(dns|search)_{suffix}"
+        rf"ifconfig_{suffix}(_ipv6|_alias\d+|_aliases)?|ipv6_ifconfig_{suffix}(_alias\d+)?|ipv4_addrs_{suffix}"
+        rf"|guestagent_(dns|search)_{suffix}"
     )
     return re.fullmatch(pattern, name) is not None
 
@@ -69,9 +71,9 @@ def read_interface(name: str, values: Mapping[str, str], link: Vlan | Bond | Non
     addresses: list[IPInterface] = []
     words: list[str] = []
     for key in sorted(ours, key=_order):
-        if key.startswith(("ifconfig_", "ipv6_ifconfig_")):
+        if key.startswith(("ifconfig_", "ipv6_ifconfig_", "ipv4_addrs_")):
             version = 6 if key.startswith("ipv6_") else 4
-            found = ours[key].split()
+            found = list(_without_ranges(ours[key].split()))
             addresses += _addresses(found, version)
             words += found
     mtu = next((int(after) for word, after in pairwise(words) if word == "mtu"), None)
@@ -92,9 +94,10 @@ def read_interface(name: str, values: Mapping[str, str], link: Vlan | Bond | Non
 
 
 def _order(key: str) -> tuple[int, bool]:
-    """The first addresses of IPv4 and IPv6, then the aliases."""
+    """The first addresses of IPv4 and IPv6, then the aliases, then those that stand together."""
     number = re.search(r"_alias(\d+)\Z", key)
-    return int(number[1]) if number else -1, key.endswith("_ipv6") or key.startswith("ipv6_")
+    together = key.endswith("_aliases") or key.startswith("ipv4_addrs_")
+    return int(number[1]) if number else 1 << 32 if together else -1, key.endswith("_ipv6") or key.startswith("ipv6_")
 
 
 def _addresses(words: Sequence[str], version: int) -> Iterable[IPInterface]:
@@ -119,10 +122,21 @@ def _addresses(words: Sequence[str], version: int) -> Iterable[IPInterface]:
         yield ip_interface(word + length)
 
 
+def _without_ranges(words: Iterable[str]) -> Iterable[str]:
+    """Gives each address of ranges as in ``10.0.0.5-9/24``, of which the first one alone has the mask."""
+    for word in words:
+        matched = _RANGE.fullmatch(word)
+        if matched is None or int(matched[3]) > 255:
+            yield word
+            continue
+        for number in range(int(matched[2]), int(matched[3]) + 1):
+            yield f"{matched[1]}.{number}" + (matched[4] or "" if number == int(matched[2]) else "/32")
+
+
 def _own_words(value: str) -> list[str]:
     """Returns what somebody has told ifconfig beside what is written here, such as ``-tso`` or the kind of a medium."""
     found: list[str] = []
-    words = value.split()
+    words = list(_without_ranges(value.split()))
     while words:
         word = words.pop(0)
         if word in _LINK_LAYER:

@@ -43,6 +43,7 @@ def put_interface(file: ShellVariables, interface: Interface, written: Mapping[s
 def take_interface(file: ShellVariables, interface: Interface) -> None:
     """Takes all variables of an interface out."""
     take_routes(file, interface.name, interface)
+    file.remove_label(lambda key: is_of(key, interface.name))
     file.remove(lambda key: is_of(key, interface.name))
     take_link(file, interface)
 
@@ -94,4 +95,4 @@ def _set_words(file: ShellVariables, name: str, *, add: Iterable[str] = (), remo
     if new:
         file.set(name, double_quoted(" ".join(new)))
     else:
-        file.remove(lambda key: key == name)
+        file.remove(lambda key: key == name, evaluated=False)

@@ -118,7 +118,8 @@ class Netifrc:
             if name not in current and name not in broken:
                 continue
             ours = names_of(name, file.values())
-            file.remove(lambda key, ours=ours: key in ours)  # type: ignore[misc]
+            file.remove_label(ours.__contains__)
+            file.remove(ours.__contains__)
             link = current[name].link if name in current else None
             if isinstance(link, Vlan):
                 remove_vlan(file, link)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from ipaddress import ip_address, ip_interface, ip_network
+from ipaddress import ip_address, ip_interface
 from typing import TYPE_CHECKING
 
 from guestagent_commands_net.bonds import MODES
 from guestagent_commands_net.checks import NetworkValueError
 from guestagent_commands_net.model import Bond, Dns, Interface, Route, Vlan
 
+from .ifupdown_commands import read_command
 from .route_lines import read_route_line, route_line
 from .shell_variables import double_quoted
 
@@ -116,9 +117,10 @@ def _read_addresses(line: str) -> Iterable[IPInterface]:
 
 def _read_route(line: str, name: str) -> Route | None:
     words = line.split()
-    if "netmask" in words[1:-1]:  # as net-tools have it
-        mask, gateway = words[words.index("netmask") + 1], words[words.index("gw") + 1]
-        return Route(ip_network(f"{words[0]}/{mask}", strict=False), ip_address(gateway))
+    if words[:1] in (["-net"], ["-host"]) or "netmask" in words[1:-1]:  # as net-tools have it
+        words[:0] = ["-net"] if not words[0].startswith("-") else []
+        said = read_command(f"route add {' '.join(words).replace(' via ', ' gw ')}", name)
+        return None if said is None else said.route
     if words[:1] == ["default"] and "gw" in words[1:-1]:
         words[words.index("gw")] = "via"
     version = 6 if ":" in line else 4
@@ -208,6 +210,8 @@ def remove_vlan(file: ShellVariables, vlan: Vlan) -> None:
     key = f"vlans_{variable(vlan.parent)}"
     numbers = [number for number in file.values().get(key, "").split() if number != str(vlan.id)]
     named = f"{variable(vlan.parent)}_vlan{vlan.id}_name"
-    file.remove(lambda name: name == named or (name == key and not numbers))
-    if numbers:
+    file.remove(lambda name: name == named)
+    if not numbers:
+        file.remove(lambda name: name == key, evaluated=False)
+    else:
         file.set(key, double_quoted(" ".join(numbers)))
