@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import Any, ClassVar
@@ -184,7 +185,6 @@ def test_what_it_holds_and_what_is_no_profile(tmp_path: Path) -> None:
     [
         ("Interface=eth0\nConnection=ethernet\nAddress=('x'\n", f"{FOLDER}/a:3: a list or a quote has no end"),
         ("Interface=eth0\nConnection=ethernet\nIP=static\nAddress=10.9.0.999/8\n", f"{FOLDER}/a: '10.9.0.999/8'"),
-        (MINE.replace("via 198.51.100.9", "via 198.51.100.9 table 5"), f"{FOLDER}/a: .* cannot be kept as a route"),
     ],
 )
 def test_a_file_that_cannot_be_understood_is_named(text: str, error: str) -> None:
@@ -215,3 +215,36 @@ class TestNetctl(NetworkBackendContract):
     @pytest.fixture
     def backend(self) -> Netctl:
         return Netctl()
+
+
+def test_routes_of_other_tables_stay_while_their_gateways_are_reached() -> None:
+    text = """\
+Interface=eth0
+Connection=ethernet
+IP=static
+Address=('192.0.2.41/24')
+Routes=('10.1.0.0/16 via 192.0.2.3' 'default via 192.0.2.1 table 5' '10.2.0.0/16 via 192.0.2.1 src 192.0.2.41')
+"""
+    wanted = Interface("eth0", None, None, (ip_interface("192.0.2.42/24"),))
+    (new,) = rendered(Change((wanted,), whole=False), {f"{FOLDER}/a": text}).values()
+    assert "Routes=('default via 192.0.2.1 table 5')\n" in (new or "")
+    elsewhere = replace(wanted, addresses=(ip_interface("203.0.113.7/24"),))
+    (new,) = rendered(Change((elsewhere,), whole=False), {f"{FOLDER}/a": text}).values()
+    assert "Routes" not in (new or "")
+
+
+def test_lists_are_read_as_bash_reads_them() -> None:
+    text = """\
+Interface=eth0
+Connection=ethernet
+IP=static
+Address=('192.0.2.41/24') # office (main)
+Address+=( 192.0.2.42/24
+  '192.0.2.43/24' # a) house
+)
+DNS=()
+"""
+    (found,) = BACKEND.read({f"{FOLDER}/a": FileState(text.encode())})
+    assert [str(address) for address in found.addresses] == ["192.0.2.41/24", "192.0.2.42/24", "192.0.2.43/24"]
+    done = subprocess.run(["bash", "-c", f'{text}\necho "${{Address[@]}}"'], capture_output=True, check=True)
+    assert done.stdout.split() == [str(address).encode() for address in found.addresses]

@@ -163,3 +163,12 @@ def test_routes_are_read_as_people_write_them(line: str) -> None:
     text = f'config_eth0="192.0.2.42/24"\nroutes_eth0="{line}"\n'
     (found,) = Netifrc().read({FILE: FileState(text.encode())})
     assert found.routes == (Route(ip_network("10.0.0.0/8"), ip_address("192.0.2.1")),)
+
+
+def test_routes_of_other_tables_stay_while_their_gateways_are_reached() -> None:
+    text = 'config_eth0="192.0.2.41/24"\nroutes_eth0="\n10.1.0.0/16 via 192.0.2.3\ndefault via 192.0.2.1 table 5"\n'
+    files = {FILE: FileState(text.encode())}
+    for address, routes in (("192.0.2.42/24", 'routes_eth0="default via 192.0.2.1 table 5"\n'), ("203.0.113.7/24", "")):
+        wanted = Interface("eth0", None, None, (ip_interface(address),))
+        (change,) = Netifrc().render(Change((wanted,), whole=False), Snapshot(files))
+        assert change.content == f'config_eth0="{address}"\n{routes}'.encode()

@@ -28,7 +28,7 @@ def write_routes(interface: Interface, version: int, before: str, *, by_manager:
 
     :param before: the file as it is: routes of other tables stay if their gateways are still reached.
     """
-    others = "" if _NUMBERED.search(before) else lines_of_others(before, interface, version)
+    others = [] if _NUMBERED.search(before) else lines_of_others(before.splitlines(), interface, version)
     there = gateway_in_file(interface, version, by_manager=by_manager)
     routes = [route for route in interface.routes_of(version) if route is not there]
     simple = all(
@@ -37,7 +37,8 @@ def write_routes(interface: Interface, version: int, before: str, *, by_manager:
         for route in routes
     )  # fmt: skip
     if version == 6 or not simple or others:
-        return "".join(f"{route_line(route, interface.name)}\n" for route in routes) + others
+        lines = [route_line(route, interface.name) for route in routes]
+        return "".join(f"{line}\n" for line in (*lines, *others))
     lines = []
     for index, route in enumerate(routes):
         lines.append(f"ADDRESS{index}={route.destination.network_address}\n")

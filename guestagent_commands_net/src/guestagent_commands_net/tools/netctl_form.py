@@ -12,6 +12,7 @@ from guestagent_commands_net.bonds import MODES
 from guestagent_commands_net.model import VERSIONS, Bond, Dns, Interface, Route, Vlan
 
 from .ifupdown_commands import read_command, route_words
+from .route_lines import lines_of_others, read_route_line
 
 if TYPE_CHECKING:
     from guestagent_commands_net.model import IPAddress, IPInterface
@@ -47,7 +48,8 @@ def read_profile(profile: Profile) -> Interface:
             if profile.get(gateway):
                 routes.append(_default(profile.get(gateway)))
         if kind not in ("", "no"):
-            routes += [_read_route(version, each, name) for each in profile.values(listed)]
+            found = (read_route_line(each, name, version) for each in profile.values(listed))
+            routes += [route for route in found if route is not None]
     mtu: int | None = None
     for command in profile.values("IPCustom"):
         said = read_command(f"ip {command}", name)
@@ -86,13 +88,6 @@ def _read_link(profile: Profile) -> Vlan | Bond | None:
     return None
 
 
-def _read_route(version: int, text: str, name: str) -> Route:
-    said = read_command(f"ip -{version} route add {text}", name)
-    if said is None or said.route is None:
-        raise ValueError(f"{text[:100]!r} cannot be kept as a route")
-    return said.route
-
-
 def _default(gateway: str) -> Route:
     via = ip_address(gateway)
     return Route(ip_network("0.0.0.0/0" if via.version == 4 else "::/0"), via)
@@ -116,18 +111,19 @@ def write_profile(profile: Profile, interface: Interface, versions: Iterable[int
     if link is not None:
         profile.put(_LINK_KEYS, [*made, *([("MACAddress", interface.mac)] if interface.mac else [])])
     for version in versions:
-        profile.put(_VERSION_KEYS[version], _family(interface, version))
+        others = lines_of_others(profile.values(_VERSION_KEYS[version][-1]), interface, version)
+        profile.put(_VERSION_KEYS[version], _family(interface, version, others))
     custom = [command for version in VERSIONS for command in _custom(interface, version)]
     if interface.mtu is not None:
         custom.insert(0, f"link set dev {interface.name} mtu {interface.mtu}")
-    others = [each for each in profile.values("IPCustom") if read_command(f"ip {each}", interface.name) is None]
-    profile.put(("IPCustom",), [("IPCustom", _list([*custom, *others]))] if custom or others else [])
+    custom += [each for each in profile.values("IPCustom") if read_command(f"ip {each}", interface.name) is None]
+    profile.put(("IPCustom",), [("IPCustom", _list(custom))] if custom else [])
     dns = interface.dns
     profile.put(("DNS",), [("DNS", _list(str(server) for server in dns.servers))] if dns.servers else [])
     profile.put(("DNSSearch",), [("DNSSearch", f"'{' '.join(dns.search)}'")] if dns.search else [])
 
 
-def _family(interface: Interface, version: int) -> list[tuple[str, str]]:
+def _family(interface: Interface, version: int, others: Iterable[str]) -> list[tuple[str, str]]:
     method, address, gateway, listed = _VERSION_KEYS[version]
     kind = _method(interface, version)
     items = [(method, kind)] if kind else []
@@ -137,8 +133,9 @@ def _family(interface: Interface, version: int) -> list[tuple[str, str]]:
         via = _gateway(interface, version)
         items += [(gateway, str(via.gateway))] if via is not None else []
     routes = [route for route in interface.routes_of(version) if route is not _gateway(interface, version)]
-    if routes and kind not in ("", "no"):
-        items.append((listed, _list(" ".join(route_words(route)) for route in routes)))
+    written = [*(" ".join(route_words(route)) for route in routes), *others]
+    if written and kind not in ("", "no"):
+        items.append((listed, _list(written)))
     return items
 
 

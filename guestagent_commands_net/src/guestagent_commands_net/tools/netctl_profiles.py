@@ -19,7 +19,7 @@ __all__ = ("Profile", "Profiles", "is_ours")
 _FOLDER = "/etc/netctl"
 _NO_PROFILE = re.compile(r"(~|\.action|\.conf|\.service)\Z")  # files beside profiles that netctl does not take for one
 _TYPES = ("ethernet", "vlan", "bond")
-_SETTING = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)(?:\[\d*\])?\+?=(.*)", re.DOTALL)
+_SETTING = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)(?:\[\d*\])?(\+?)=(.*)", re.DOTALL)
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Profile:
             if found is None or held.lstrip().startswith("#"):
                 self._lines.append(_Line("", held))
                 held = ""
-            elif _is_whole(found[2]):
+            elif _is_whole(found[3]):
                 self._lines.append(_Line(found[1], held))
                 held = ""
         if held:
@@ -63,16 +63,17 @@ class Profile:
 
     def values(self, key: str) -> list[str]:
         """Returns the items of a list, or the words of a value as one; none if there is no such setting."""
-        found = [line for line in self._lines if line.key == key]
-        if not found:
-            return []
-        match = _SETTING.fullmatch(found[-1].text)
-        assert match is not None
-        value = match[2].strip()
-        words = shlex.split(
-            value.partition("(")[2].rpartition(")")[0] if value.startswith("(") else value, comments=True
-        )
-        return words if value.startswith("(") else [" ".join(words)] if words else []
+        items: list[str] = []
+        for line in self._lines:
+            if line.key != key:
+                continue
+            match = _SETTING.fullmatch(line.text)
+            assert match is not None
+            words = shlex.split(match[3], comments=True)
+            one = [" ".join(words)] if words else []
+            words = _members(words) if match[3].startswith("(") else one
+            items = [*items, *words] if match[2] else words
+        return items
 
     def get(self, key: str) -> str:
         """Returns the first item of a setting, empty if there is none."""
@@ -88,6 +89,12 @@ class Profile:
         kept = [line for index, line in enumerate(self._lines) if line.key not in keys or index < place]
         kept[place:place] = new
         self._lines = kept
+
+
+def _members(words: list[str]) -> list[str]:
+    """Returns the items of a list whose parentheses are still at its first and its last word."""
+    words = [words[0].removeprefix("("), *words[1:]]
+    return [word for word in (*words[:-1], words[-1].removesuffix(")")) if word]
 
 
 def _is_whole(value: str) -> bool:

@@ -103,7 +103,7 @@ class Netifrc:
 
     def render(self, change: Change, snapshot: Snapshot) -> tuple[FileChange, ...]:
         """Returns the file if variables of the change's interfaces differ."""
-        from .netifrc_form import add_vlan, names_of, put_interface, remove_vlan, write_interface
+        from .netifrc_form import add_vlan, names_of, put_interface, remove_vlan, variable, write_interface
 
         before = _text(snapshot.files)
         file = ShellVariables(before)
@@ -130,7 +130,8 @@ class Netifrc:
                 continue
             if old is not None and isinstance(old.link, Vlan) and old.link != merged.link:
                 remove_vlan(file, old.link)
-            written = write_interface(merged, arrays=arrays)
+            routes = file.items(f"routes_{variable(merged.name)}")
+            written = write_interface(merged, routes, arrays=arrays)
             if isinstance(merged.link, Vlan):
                 add_vlan(file, merged.name, merged.link)
             put_interface(file, merged, written)

@@ -12,7 +12,7 @@ from guestagent_commands_net.checks import NetworkValueError
 from guestagent_commands_net.model import Bond, Dns, Interface, Route, Vlan
 
 from .ifupdown_commands import read_command
-from .route_lines import read_route_line, route_line
+from .route_lines import lines_of_others, read_route_line, route_line
 from .shell_variables import double_quoted
 
 if TYPE_CHECKING:
@@ -138,9 +138,10 @@ def _read_link(name: str, suffix: str, values: Mapping[str, str]) -> Vlan | Bond
     return vlans_of(values).get(name)
 
 
-def write_interface(interface: Interface, *, arrays: bool) -> dict[str, str]:
+def write_interface(interface: Interface, before: Iterable[str] = (), *, arrays: bool) -> dict[str, str]:
     """Returns the variables that configure ``interface``, quoted, in their order.
 
+    :param before: the routes as they are: those of other tables stay if their gateways are still reached.
     :param arrays: whether they are arrays of bash, as before OpenRC.
     :raises NetworkValueError: the form has nothing for it.
     """
@@ -152,6 +153,9 @@ def write_interface(interface: Interface, *, arrays: bool) -> dict[str, str]:
     lines += [str(address) for address in interface.addresses]
     values = {f"config_{suffix}": _lines(lines or ["null"], arrays=arrays)}
     routes = [route_line(route, None) for route in interface.routes]
+    for line in before:
+        if _read_route(line, interface.name) is None:
+            routes += lines_of_others([line], interface, 6 if ":" in line else 4)
     if routes:
         values[f"routes_{suffix}"] = _lines(routes, arrays=arrays)
     servers = [str(server) for server in interface.dns.servers]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from ipaddress import ip_address
 from itertools import pairwise
 
@@ -37,17 +38,17 @@ def read_route_line(line: str, interface: str, version: int) -> Route | None:
     return None if said is None else said.route
 
 
-def lines_of_others(text: str, interface: Interface, version: int) -> str:
+def lines_of_others(lines: Iterable[str], interface: Interface, version: int) -> list[str]:
     """Returns the lines that are no routes of the model, such as those of other tables, and still lead somewhere."""
     kept = []
-    for line in text.splitlines():
+    for line in lines:
         words = line.partition("#")[0].split()
         if words and read_route_line(" ".join(words), interface.name, version) is None:
             said = dict(pairwise(words))
             near = "onlink" in words or still_leads(said.get("via"), None, interface, version)
             if near and still_leads(None, said.get("src"), interface, version):
-                kept.append(f"{line}\n")
-    return "".join(kept)
+                kept.append(line)
+    return kept
 
 
 def still_leads(gateway: str | None, source: str | None, interface: Interface, version: int) -> bool:
