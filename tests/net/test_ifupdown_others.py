@@ -191,3 +191,30 @@ def test_routes_as_cloud_init_writes_them_go_with_the_addresses(backend: Ifupdow
         "10.0.0.0/8", "10.1.1.1/32", "::/0", "2001:db8:8::/48",
     ]  # fmt: skip
     assert "route add" not in rendered(backend, Change((Interface("eth0"),), whole=False), text)
+
+
+def test_ifupdown_ng_needs_neither_families_nor_methods() -> None:
+    text = """\
+auto eth0
+iface eth0
+    use dhcp
+    hostname house
+    address 198.51.100.7/24
+    address 2001:db8:9::7/64
+    gateway 198.51.100.1
+    gateway 2001:db8:9::1
+"""
+    backend = IfupdownNg()
+    (found,) = backend.read({MAIN: FileState(text.encode())})
+    assert [str(address) for address in found.addresses] == ["198.51.100.7/24", "2001:db8:9::7/64"]
+    assert [str(route.gateway) for route in found.routes] == ["198.51.100.1", "2001:db8:9::1"]
+    assert found.dhcp4
+    wanted = Interface("eth0", None, addresses=(ip_interface("192.0.2.42/24"),))
+    after = rendered(backend, Change((wanted,), whole=False), text)
+    assert "hostname house" in after
+    assert backend.read({MAIN: FileState(after.encode())}) == (wanted,)
+    assert "use dhcp" not in after, "else there would be addresses by DHCP too"
+    only4 = Interface("eth0", None, addresses=(ip_interface("192.0.2.42/24"),), versions=(4,))
+    (found,) = backend.read({MAIN: FileState(rendered(backend, Change((only4,), whole=False), text).encode())})
+    assert [str(address) for address in found.addresses] == ["192.0.2.42/24", "2001:db8:9::7/64"]
+    assert not found.dhcp4

@@ -172,7 +172,8 @@ class Ifupdown:
         if current == interface and started and not aliases:
             return
         about: Sequence[int] = VERSIONS
-        if wanted.partial and current is not None and current.dns == interface.dns and not aliases:
+        bare = any(not block.family for block in stanzas)
+        if wanted.partial and current is not None and current.dns == interface.dns and not aliases and not bare:
             about = wanted.versions  # the stanzas of the other version stay as they are, to the letter
         families = [FAMILIES[version] for version in about]
         whole = len(about) == len(VERSIONS)

@@ -28,6 +28,8 @@ class Dialect:
     """How router advertisements are asked for; what cannot be said so is a command: ``none`` has nothing else."""
     dhcp6: bool = True
     """Whether there is DHCPv6."""
+    bare: bool = False
+    """Whether a stanza needs neither a family nor a method: its addresses, and what it uses, say all."""
     members: str = "bond-slaves"
     """The option with the members of a bond."""
 
@@ -43,6 +45,7 @@ NEXT_GENERATION = Dialect(
     dns_in_each=False,
     router="executor",
     dhcp6=False,
+    bare=True,
     members="bond-members",
 )
 """ifupdown-ng, which makes one of all stanzas of an interface."""

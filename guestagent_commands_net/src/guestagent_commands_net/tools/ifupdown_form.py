@@ -26,6 +26,7 @@ FAMILIES = {4: "inet", 6: "inet6"}
 
 _INDENT = "    "
 _ROUTER = "ipv6-ra"  # ifupdown-ng's executor for router advertisements
+_EXECUTORS = (_ROUTER, "apipa", "dhcp", "static")  # those that give addresses
 _METHODS = ("static", "dhcp", "auto", "manual")
 _KNOWN = frozenset({
     "accept_ra", "address", "autoconf", "broadcast", "dns-nameserver", "dns-nameservers", "dns-search", "gateway",
@@ -38,7 +39,7 @@ def is_known(option: Option, interface: str) -> bool:
     """Returns whether ``option`` is one that :func:`write_stanzas` writes; all others are somebody's own."""
     if option.key in _COMMANDS:
         return read_command(option.value, interface) is not None
-    executor = option.key == "use" and option.value == _ROUTER
+    executor = option.key == "use" and option.value in _EXECUTORS
     return executor or option.key in _KNOWN or option.key.startswith(("bond-", "bond_"))
 
 
@@ -57,18 +58,21 @@ def read_stanzas(name: str, stanzas: Sequence[Block], dialect: Dialect = DEBIAN)
     accept_ra: bool | None = None
     link: dict[str, str] = {}
     for stanza in stanzas:
+        bare = dialect.bare and not stanza.family
         version = {"inet": 4, "inet6": 6}.get(stanza.family)
-        if version is None or stanza.method not in _METHODS:
+        if not bare and (version is None or stanza.method not in _METHODS):
             return None
         values = {option.key: option.value for option in stanza.options}
-        if stanza.method == "dhcp":
+        if bare and any((option.key, option.value) == ("use", "dhcp") for option in stanza.options):
+            dhcp.add(4)
+        if version is not None and stanza.method == "dhcp":
             dhcp.add(version)
         if stanza.method == "auto":
             accept_ra = values.get("accept_ra") != "0"
         elif "accept_ra" in values and version == 6:
             accept_ra = values["accept_ra"] != "0"
-        if stanza.method == "static":
-            found, gateway = _static(version, stanza.options)
+        for each in FAMILIES if bare else (version,) if version is not None and stanza.method == "static" else ():
+            found, gateway = _static(each, [option for option in stanza.options if not bare or _is_of(each, option)])
             addresses += found
             gateways += gateway
         for option in stanza.options:
@@ -99,6 +103,11 @@ def read_stanzas(name: str, stanzas: Sequence[Block], dialect: Dialect = DEBIAN)
         accept_ra=accept_ra,
         link=_read_link(name, link),
     )
+
+
+def _is_of(version: int, option: Option) -> bool:
+    """Whether an option is about an IP version, or about none."""
+    return option.key not in ("address", "gateway") or (":" in option.value) == (version == 6)
 
 
 def _static(version: int, options: Sequence[Option]) -> tuple[list[IPInterface], list[Route]]:
