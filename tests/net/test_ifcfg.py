@@ -297,3 +297,22 @@ def test_routes_of_other_tables_stay_while_their_gateways_are_reached() -> None:
         after = apply_changes(files, changes)
         assert after[f"{FOLDER}/route-eth0"].content.decode() == expected
         assert Ifcfg().read(after) == (new,)
+
+
+def test_a_range_of_aliases_is_read_and_goes() -> None:
+    files = {
+        f"{FOLDER}/ifcfg-{name}": FileState(text)
+        for name, text in {
+            "eth0": b"DEVICE=eth0\nIPADDR=198.51.100.7\nPREFIX=24\n",
+            "eth0-range0": b"IPADDR_START=198.51.100.10\nIPADDR_END=198.51.100.12\nPREFIX=32\nCLONENUM_START=0\n",
+            "eth1-range0": b"IPADDR_START=198.51.100.20\nIPADDR_END=198.51.100.22\nPREFIX=32\nCLONENUM_START=0\n",
+        }.items()
+    }
+    (found,) = Ifcfg().read(files)
+    assert [str(address) for address in found.addresses] == [
+        "198.51.100.7/24", "198.51.100.10/32", "198.51.100.11/32", "198.51.100.12/32",
+    ]  # fmt: skip
+    wanted = Interface("eth0", None, None, (ip_interface("192.0.2.42/24"),))
+    for change in (Change((wanted,), whole=False), Change(whole=False, removed=("eth0",))):
+        after = apply_changes(files, Ifcfg().render(change, Snapshot(files, {"manager": "network"})))
+        assert after.keys() - {f"{FOLDER}/ifcfg-eth0"} == {f"{FOLDER}/ifcfg-eth1-range0"}

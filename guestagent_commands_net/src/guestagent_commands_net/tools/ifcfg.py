@@ -29,6 +29,7 @@ _HEADER = "# Automatically generated, do not edit"
 _MANAGER = "manager"
 """The fact that says who reads the files, and with an interface's name behind it, who reads that one's."""
 _FILE = re.compile(rf"{_FOLDER}/(ifcfg|route6?|rule6?)-([^/]+)")
+_RANGE = re.compile(r"-range[^-/]*\Z")  # aliases that differ in the number alone
 _LEFT_OVER = re.compile(r"(?:~|\.(?:bak|orig|old|save|swp|tmp|rpm(?:save|new|orig)))$")
 
 
@@ -119,7 +120,7 @@ class Ifcfg:
         names = {nic.mac: nic.name for nic in nics}
         for path in sorted(files):
             matched = _FILE.fullmatch(path)
-            if matched is None or matched[1] != "ifcfg" or ":" in matched[2]:
+            if matched is None or matched[1] != "ifcfg" or ":" in matched[2] or _RANGE.search(path):
                 continue
             values = ShellVariables(decoded(path, files[path])).values()
             name = values.get("DEVICE") or names.get(values.get("HWADDR", "").lower()) or matched[2]
@@ -163,7 +164,13 @@ class Ifcfg:
 
     def _aliases(self, files: Files, name: str, path: str) -> list[str]:
         """Returns the files of an interface's aliases, which are named after it or after its main file."""
-        return sorted(each for each in files if each.startswith((f"{path}:", f"{_FOLDER}/ifcfg-{name}:")))
+        bases = (path, f"{_FOLDER}/ifcfg-{name}")
+        return sorted(
+            each
+            for each in files
+            if each.startswith(tuple(f"{base}:" for base in bases))
+            or (_RANGE.sub("", each) in bases and each not in bases)
+        )
 
     def _routes(self, files: Files, name: str, interface: Interface) -> list[Route]:
         from .ifcfg_files import read_routes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 from typing import TYPE_CHECKING
 
 from guestagent_commands_net.checks import NetworkValueError
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ("read_alias", "read_routes", "without_rules", "write_aliases", "write_routes")
 
 _NUMBERED = re.compile(r"^[ \t]*ADDRESS\d+=", re.MULTILINE)
+_MOST = 256  # addresses of a range
 _LONGEST = 15  # characters of a label of the kernel's
 
 
@@ -90,11 +91,16 @@ def write_aliases(interface: Interface, *, by_manager: bool) -> dict[str, str]:
 
 
 def read_alias(path: str, state: FileState) -> tuple[IPInterface, ...]:
-    """Returns the addresses of an alias.
+    """Returns the addresses of an alias, or of a range of them.
 
     :raises ValueError: a value is wrong.
     """
     values = ShellVariables(decoded(path, state)).values()
+    if "IPADDR_START" in values:
+        first, last = (ip_address(values.get(key, "")) for key in ("IPADDR_START", "IPADDR_END"))
+        length = values.get("PREFIX") or values.get("NETMASK") or "32"
+        count = min(int(last) - int(first) + 1, _MOST)
+        return tuple(ip_interface(f"{first + number}/{length}") for number in range(count))
     ours = {key: value for key, value in values.items() if key.startswith(("IPADDR", "NETMASK", "PREFIX"))}
     return read_values(path.rpartition("-")[2].partition(":")[0], ours, ()).addresses
 
