@@ -316,3 +316,23 @@ def test_a_range_of_aliases_is_read_and_goes() -> None:
     for change in (Change((wanted,), whole=False), Change(whole=False, removed=("eth0",))):
         after = apply_changes(files, Ifcfg().render(change, Snapshot(files, {"manager": "network"})))
         assert after.keys() - {f"{FOLDER}/ifcfg-eth0"} == {f"{FOLDER}/ifcfg-eth1-range0"}
+
+
+def test_no_second_file_brings_old_addresses_back_at_boot() -> None:
+    files = {
+        f"{FOLDER}/ifcfg-eth0": FileState(b"DEVICE=eth0\nIPADDR=198.51.100.7\nPREFIX=24\nONBOOT=yes\n"),
+        f"{FOLDER}/ifcfg-System_eth0": FileState(b"DEVICE=eth0\nIPADDR=198.51.100.8\nPREFIX=24\nONBOOT=yes\n"),
+        f"{FOLDER}/ifcfg-spare": FileState(b"DEVICE=eth0\nIPADDR=198.51.100.9\nPREFIX=24\nONBOOT=no\n"),
+        f"{FOLDER}/ifcfg-eth1": FileState(b"DEVICE=eth1\nIPADDR=198.51.100.10\nPREFIX=24\nONBOOT=yes\n"),
+    }
+    wanted = Interface("eth0", None, None, (ip_interface("192.0.2.42/24"),))
+    for change, gone in (
+        (Change((wanted,), whole=False), {"System_eth0"}),
+        (Change(whole=False, removed=("eth0",)), {"System_eth0", "eth0", "spare"}),
+    ):
+        after = apply_changes(files, Ifcfg().render(change, Snapshot(files, {"manager": "network"})))
+        assert files.keys() - after.keys() == {f"{FOLDER}/ifcfg-{name}" for name in gone}
+    after = apply_changes(
+        files, Ifcfg().render(Change((wanted,), whole=False), Snapshot(files, {"manager": "NetworkManager"}))
+    )
+    assert files.keys() == after.keys(), "NetworkManager has several profiles of a card"

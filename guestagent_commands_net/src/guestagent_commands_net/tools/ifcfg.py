@@ -200,12 +200,15 @@ class Ifcfg:
         for interface in change.interfaces:
             old = current.get(interface.name)
             merged = merge(old, interface)
-            if old == merged and not self._aliases(snapshot.files, old.name, paths[old.name]):
-                continue
             path = paths.get(interface.name, f"{_FOLDER}/ifcfg-{interface.name}")
+            by_manager = _is_managed(snapshot, interface.name)
+            # The scripts bring up at boot whatever says so; NetworkManager takes one of several.
+            if not by_manager:
+                wanted |= dict.fromkeys(self._doubles(snapshot, interface.name, path))
+            if old == merged and not self._aliases(snapshot.files, old.name, path):
+                continue
             wanted |= dict.fromkeys(self._others(snapshot.files, interface.name, path))
             before = decoded(path, snapshot.files[path]) if path in snapshot.files else f"{_HEADER}\n"
-            by_manager = _is_managed(snapshot, interface.name)
             wanted[path] = _written(merged, masters.get(interface.name), before, by_manager=by_manager)
             for version, routes in ((4, f"{_FOLDER}/route-{merged.name}"), (6, f"{_FOLDER}/route6-{merged.name}")):
                 there = decoded(routes, snapshot.files[routes]) if routes in snapshot.files else ""
@@ -217,7 +220,9 @@ class Ifcfg:
             wanted |= self._rules(snapshot.files, old, merged)
         for name in change.removed:
             path = paths.get(name, f"{_FOLDER}/ifcfg-{name}")
-            wanted |= dict.fromkeys((path, *self._others(snapshot.files, name, path, rules=True)))
+            others = self._others(snapshot.files, name, path, rules=True)
+            named = (each for whose, each in self._named(snapshot.files, snapshot.nics) if whose == name)
+            wanted |= dict.fromkeys((path, *named, *others))
         return tuple(
             FileChange(path, None if text is None else text.encode())
             for path, text in wanted.items()
@@ -234,6 +239,16 @@ class Ifcfg:
             each
             for each in sorted(files)
             if each in named or each in aliases or each.startswith(tuple(f"{one}:" for one in sorted(named)))
+        ]
+
+    def _doubles(self, snapshot: Snapshot, name: str, path: str) -> list[str]:
+        """Returns the files beside ``path`` by which the interface is brought up when the machine starts."""
+        files = snapshot.files
+        found = (each for whose, each in self._named(files, snapshot.nics) if whose == name and each != path)
+        return [
+            each
+            for each in found
+            if not is_false(ShellVariables(decoded(each, files[each])).values().get("ONBOOT", ""))
         ]
 
     def _rules(self, files: Files, old: Interface | None, new: Interface) -> dict[str, str | None]:
