@@ -127,6 +127,19 @@ def test_the_plan_is_in_words_that_busybox_knows() -> None:
     ]  # fmt: skip
 
 
+def test_ifupdown_ng_is_known_by_its_executors_where_its_program_has_another_s_name(tmp_path: Path) -> None:
+    (tmp_path / "etc/network").mkdir(parents=True)
+    (tmp_path / "etc/network/interfaces").write_text(OWN)
+    (tmp_path / "sbin").mkdir()
+    (tmp_path / "sbin/ifupdown").touch(0o755)
+    (tmp_path / "sbin/ifup").symlink_to("/sbin/ifupdown")  # as its Makefile installs it, and Alpine has it
+    nics = (Nic("eth0", "bc:76:4e:20:00:40"),)
+    backends = (Ifupdown(), IfupdownNg(), BusyboxIfup())
+    assert not any(backend.probe(Context(root=tmp_path), nics) for backend in backends), "it may be ifupdown2"
+    (tmp_path / "usr/libexec/ifupdown-ng").mkdir(parents=True)
+    assert [backend.name for backend in backends if backend.probe(Context(root=tmp_path), nics)] == ["ifupdown-ng"]
+
+
 @pytest.mark.parametrize("program", ["ifup", "ifupdown-ng", "busybox"])
 def test_each_holds_what_its_own_ifup_would_bring_up(tmp_path: Path, program: str) -> None:
     (tmp_path / "etc/network").mkdir(parents=True)

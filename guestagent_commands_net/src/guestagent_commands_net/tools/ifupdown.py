@@ -59,7 +59,7 @@ class Ifupdown:
 
     def probe(self, context: Context, nics: Sequence[Nic]) -> Mapping[str, Evidence]:
         """Returns what ifupdown has brought up, what its files name, and what it would bring up."""
-        if read_file(context, _MAIN) is None or target_of(context, "ifup") != self.program:
+        if read_file(context, _MAIN) is None or not self.installed(context):
             return {}
         started = None
         if started_by(context, _SERVICE) or runs(context, _SERVICE) or starts_unknown(context):
@@ -77,6 +77,10 @@ class Ifupdown:
                         found.holds[name] = f"{where} is for it, and {self.state} has it as brought up"
 
         return claims_of(nics, look, started=started, idle=f"the service {_SERVICE} is not started: enable it")
+
+    def installed(self, context: Context) -> bool:
+        """Returns whether ``ifup`` is that of the tool."""
+        return target_of(context, "ifup") == self.program
 
     def gather(self, context: Context, nics: Sequence[Nic]) -> Snapshot:
         """Returns ``/etc/network/interfaces``, what it includes, and the tool's state."""

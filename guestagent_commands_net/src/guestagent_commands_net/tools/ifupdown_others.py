@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from guestagent_commands_net.backends import Plan, Step
+from guestagent_commands_net.reading import target_of
 
 from .ifupdown import Ifupdown
 from .ifupdown_dialects import BUSYBOX, NEXT_GENERATION
@@ -13,8 +14,11 @@ from .ifupdown_dialects import BUSYBOX, NEXT_GENERATION
 if TYPE_CHECKING:
     from guestagent_commands_net.backends import FileChange, Files, Snapshot
     from guestagent_commands_net.model import Change
+    from guestagent_core import Context
 
 __all__ = ("BusyboxIfup", "IfupdownNg")
+
+_EXECUTORS = "/usr/libexec/ifupdown-ng"
 
 
 class IfupdownNg(Ifupdown):
@@ -26,6 +30,11 @@ class IfupdownNg(Ifupdown):
     state = "/run/ifstate"
     program = "ifupdown-ng"
     described = "ifupdown-ng"
+
+    def installed(self, context: Context) -> bool:
+        """Returns whether ``ifup`` is that of the tool, whose program Debian alone gives a name of its own."""
+        itself = target_of(context, "ifup") == "ifupdown" and context.path(_EXECUTORS).is_dir()
+        return itself or super().installed(context)
 
     def validate(self, change: Change, staged: Files, folder: str) -> tuple[Step, ...]:
         """Returns ``ifquery`` for each interface."""
