@@ -224,3 +224,24 @@ def test_labels_go_with_their_interfaces() -> None:
     for change in (Change((wanted,), whole=False), Change(whole=False, removed=("xn0",))) * 2:
         text = rendered(change, text)
     assert text == "# mine\n"
+
+
+def test_routes_that_are_bound_to_the_interface_go_and_those_by_names_of_hosts_stay() -> None:
+    others = 'route_vpn="-net 172.16.0.0/12 gateway.example.org"\nroute_far="-net 10.9.0.0/16 192.0.2.3"\n'
+    old = f"""\
+ifconfig_xn0="NOAUTO inet 192.0.2.41/24"
+ifconfig_xn0_ipv6="inet6 2001:db8::5/64 auto_linklocal"
+defaultrouter="router.example.org"
+static_routes="lan0:xn0 vpn far:xn1"
+route_lan0="-net 10.0.0.0/8 198.51.100.1"
+{others}"""
+    wanted = Interface("xn0", None, None, (ip_interface("192.0.2.42/24"),))
+    assert (
+        rendered(Change((wanted,), whole=False), old)
+        == f"""\
+ifconfig_xn0="inet 192.0.2.42 netmask 255.255.255.0 up"
+ifconfig_xn0_ipv6="inet6 auto_linklocal"
+defaultrouter="router.example.org"
+static_routes="vpn far:xn1"
+{others}"""
+    )

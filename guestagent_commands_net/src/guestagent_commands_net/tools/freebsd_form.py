@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
 from itertools import pairwise
@@ -41,9 +42,14 @@ _ADDRESS = re.compile(r"[0-9a-fA-F:.]*[.:][0-9a-fA-F:.]*(/\d+)?")
 _RANGE = re.compile(r"(\d+\.\d+\.\d+)\.(\d{1,3})-(\d{1,3})(/\d+)?")
 _LINK_LAYER = ("ether", "lladdr", "link")  # what follows is no address of ours
 _FLAGS = frozenset({
-    "inet", "inet6", "alias", "up", "dhcp", "syncdhcp", "nosyncdhcp", "accept_rtadv", "-accept_rtadv",
+    "inet", "inet6", "alias", "up", "dhcp", "syncdhcp", "nosyncdhcp", "noauto", "accept_rtadv", "-accept_rtadv",
     "lacp_fast_timeout", "-lacp_fast_timeout",
 })  # fmt: skip
+_FLAGS6 = frozenset({
+    "auto_linklocal", "-auto_linklocal", "-ifdisabled", "nud", "-nud", "no_dad", "no_prefer_iface",
+    "-no_prefer_iface", "no_radr", "-no_radr", "defaultif", "-defaultif",
+})  # fmt: skip
+"""What somebody tells a card about IPv6, beside addresses."""
 _PAIRS = frozenset({"netmask", "prefixlen", "broadcast", "mtu", "laggproto", "laggport", "lagghash"})
 _EVERYWHERE: dict[int, IPNetwork] = {4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("::/0")}
 
@@ -169,7 +175,9 @@ def write_interface(interface: Interface, before: Mapping[str, str]) -> dict[str
     ipv6 = ["inet6", *_written(six[0])] if six else []
     if interface.accept_ra is not None:
         ipv6 = [*(ipv6 or ["inet6"]), "accept_rtadv" if interface.accept_ra else "-accept_rtadv"]
-    if ipv6:
+    kept = [word for word in before.get(f"ifconfig_{suffix}_ipv6", "").split() if word.lower() in _FLAGS6]
+    if ipv6 or kept:
+        ipv6 = [*(ipv6 or ["inet6"]), *kept]
         values[f"ifconfig_{suffix}_ipv6"] = " ".join(ipv6)
     aliases = [*(("inet", address) for address in four), *(("inet6", address) for address in six[1:])]
     for number, (family, address) in enumerate(aliases):
@@ -188,23 +196,28 @@ def _written(address: IPInterface) -> list[str]:
 
 
 def route_names(interface: str, version: int, values: Mapping[str, str], networks: Iterable[IPNetwork]) -> list[str]:
-    """Returns the routes of the list that lead through ``interface``: those that are named after it, and those whose
-    gateway lies in one of its networks, unless they are named after another.
+    """Returns the routes of the list that lead through ``interface``: those that are named after it, also as in
+    ``lan0:em0``, and those whose gateway lies in one of its networks, unless they are named after another.
     """
     listed, prefix = ROUTE_LISTS[version]
     networks = list(networks)
     found = []
-    for name in values.get(listed, "").split():
-        route = _read_route(values.get(prefix + name, ""), version)
-        through = values.get(prefix + name, "").split()[-2:]
+    for word in values.get(listed, "").split():
+        name, _, bound = word.partition(":")
+        text = values.get(prefix + name, "")
+        route = None
+        with suppress(ValueError):  # one by the name of a host, say, is none of ours
+            route = _read_route(text, version)
+        through = text.split()[-2:]
         near = route is not None and route.gateway is not None and any(route.gateway in each for each in networks)
         named = name.rpartition("_")[0] if re.search(r"_\d+$", name) else None
         if (
-            named == variable(interface)
+            interface == bound
+            or named == variable(interface)
             or through == ["-interface", interface]
-            or (near and f"ifconfig_{named}" not in values)
+            or (near and not bound and f"ifconfig_{named}" not in values)
         ):
-            found.append(name)
+            found.append(word)
     return found
 
 
@@ -215,13 +228,13 @@ def read_routes(interface: Interface, values: Mapping[str, str]) -> tuple[Route,
         networks = [address.network for address in interface.addresses_of(version)]
         text = values.get(DEFAULTS[version], "")
         gateway, _, scope = text.partition("%")
-        if gateway and gateway.upper() not in ("NO", "NONE"):
+        with suppress(ValueError):  # there is none, or the name of one
             router = ip_address(gateway)
             if scope == interface.name or (not scope and any(router in network for network in networks)):
                 found.append(Route(_EVERYWHERE[version], router))
         _, prefix = ROUTE_LISTS[version]
         for name in route_names(interface.name, version, values, networks):
-            route = _read_route(values.get(prefix + name, ""), version)
+            route = _read_route(values.get(prefix + name.partition(":")[0], ""), version)
             found += [route] if route is not None else []
     return join_gateway_routes(found)
 

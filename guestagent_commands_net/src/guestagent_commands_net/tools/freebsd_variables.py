@@ -68,7 +68,7 @@ def take_routes(file: ShellVariables, name: str, old: Interface | None) -> None:
         networks = [address.network for address in old.addresses_of(version)] if old is not None else []
         names = route_names(name, version, values, networks)
         _set_words(file, listed, remove=names)
-        file.remove(lambda key, gone={prefix + each for each in names}: key in gone)  # type: ignore[misc]
+        file.remove({prefix + each.partition(":")[0] for each in names}.__contains__)
         if old is not None and any(route.is_default and not route.on_link for route in old.routes_of(version)):
             file.remove(lambda key, version=version: key == DEFAULTS[version])  # type: ignore[misc]
 
