@@ -163,7 +163,8 @@ def read_routes(name: str, text: str) -> tuple[Route, ...]:
     for line in text.splitlines():
         words = _words(line)
         if words and not _is_foreign(words, name):
-            found.append(_route(*words[:3], words[5:]))
+            destination, gateway, mask = words[:3]
+            found.append(_route(destination, gateway, mask, words[5:]))
     return join_gateway_routes(found)
 
 
