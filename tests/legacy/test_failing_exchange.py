@@ -1,4 +1,4 @@
-"""An old exchange that fails is asked again after a second, however long it has been failing."""
+"""An old exchange that fails is asked again after a second, whatever it fails to do and however long."""
 
 from __future__ import annotations
 
@@ -29,6 +29,23 @@ class Booting:
         self.answered.set()
 
 
+class Full:
+    """An exchange that has no room for an answer, and goes on handing out the request."""
+
+    def __init__(self) -> None:
+        self.refused: list[float] = []
+        self.enough = threading.Event()
+
+    def get_request(self) -> str | None:
+        return None if self.enough.is_set() else "request"
+
+    def put_response(self, request: str, response: str) -> None:
+        self.refused.append(time.monotonic())
+        if len(self.refused) == 3:
+            self.enough.set()
+        raise OSError("No space left on device")
+
+
 class Echo:
     def parse_request(self, request: str) -> str:
         return request
@@ -48,3 +65,15 @@ def test_it_is_asked_every_second_and_the_log_says_it_once(caplog: pytest.LogCap
     assert pauses[-1] < 3.5  # and not twice as long each time
     assert [record.levelname for record in caplog.records if "exchange" in record.message] == ["ERROR", "INFO"]
     assert "not up yet" in caplog.text
+
+
+def test_one_that_takes_no_answer_rests_for_a_second_before_the_next_request() -> None:
+    full = Full()
+    dispatcher = Dispatcher(OldExchange(full), OldParser(Echo(), CommandRegistry()))
+    thread = threading.Thread(target=dispatcher.run)
+    thread.start()
+    assert full.enough.wait(60)
+    dispatcher.stop()
+    thread.join()
+    pauses = [later - earlier for earlier, later in zip(full.refused, full.refused[1:], strict=False)]
+    assert min(pauses) > 0.9

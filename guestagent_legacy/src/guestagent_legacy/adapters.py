@@ -37,17 +37,22 @@ class OldExchange:
     """An exchange of today that consists of an old object with ``get_request`` and ``put_response``.
 
     The old object is asked for the next request only when the last one is answered: until then many would hand out
-    the same one again. One that fails is asked again after a second, as it always was, and not ever more seldom.
+    the same one again. One that fails is asked again after a second, as it always was, and not ever more seldom; also
+    one that cannot take an answer, for it may hand out the same request at once.
     """
 
     def __init__(self, exchange: Any) -> None:
         self._exchange = exchange
         self._is_open = False
+        self._has_failed = False  # and rests until it is asked once more
         self._failure = ""  # what was logged last, so that it is there once and not every second
 
     def get_request(self) -> Request | None:
         """Returns the next request; ``id`` is the last part of its ``path`` if it has one."""
         if self._is_open:
+            return None
+        if self._has_failed:
+            self._has_failed = False
             return None
         try:
             request = self._exchange.get_request()
@@ -67,13 +72,16 @@ class OldExchange:
 
     def put_response(self, request: Request, response: Response) -> None:
         """Gives the old object its own request back, and the answer with text."""
-        self._is_open = False
-        self._exchange.put_response(request[_ORIGINAL], _old_response(response))
+        self._answer(request, _old_response(response))
 
     def discard(self, request: Request) -> None:
         """Gives the old object its own request back, and None: the old daemon passed on whatever a parser returned."""
-        self._is_open = False
-        self._exchange.put_response(request[_ORIGINAL], None)
+        self._answer(request, None)
+
+    def _answer(self, request: Request, response: Any) -> None:
+        self._is_open, self._has_failed = False, True
+        self._exchange.put_response(request[_ORIGINAL], response)
+        self._has_failed = False
 
     def close(self) -> None:
         """Closes the old object if it can be closed."""
