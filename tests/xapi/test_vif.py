@@ -24,6 +24,7 @@ from guestagent_core import (
 from guestagent_xapi.vif_exchange import VifExchange
 from guestagent_xapi.vif_parser import VifParser
 from guestagent_xen.host.xapi import XapiHost
+from guestagent_xen.session import StoreError
 from guestagent_xen.watching import Changes, Watcher
 
 from .conftest import MACS, Channel, fill, make_room, run, until, vif_channel
@@ -66,6 +67,19 @@ def start(
 
 def taken(host: XapiHost, number: int = 0, kind: str = "vif") -> Callable[[], bool]:
     return lambda: not {"enabled", "enabled6"} & set(host.setting(number, kind))
+
+
+def count_waits(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
+    """Returns a list that grows by one with each wait from now on."""
+    waits: list[float | None] = []
+    wait = Watcher.wait
+
+    def counted(self: Watcher, timeout: float | None, descriptors: Iterable[tuple[int, int]] = ()) -> Changes:
+        waits.append(timeout)
+        return wait(self, timeout, descriptors)
+
+    monkeypatch.setattr(Watcher, "wait", counted)
+    return waits
 
 
 def test_a_device_that_is_plugged_has_no_setting(start: Callable[..., Channel], host: XapiHost) -> None:
@@ -156,6 +170,45 @@ def test_a_device_that_does_not_come_is_an_error_of_the_command(start: Callable[
     host.plug(0, "0a:00:00:00:00:99", {"enabled": "1", "address": "192.0.2.10/24"})
     until(taken(host))
     assert Vif.orders[-1]["mac"] == "0a:00:00:00:00:99"  # the command says what is wrong
+
+
+def test_an_order_that_is_taken_back_before_its_device_has_come_costs_no_processor(
+    guest: Guest, host: XapiHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(families, "owner", lambda context: "ifupdown")
+    with closing(VifExchange(VifExchange.Options(guest.device, tmp_path, device_timeout=0.2))) as exchange:
+        host.plug(0, "0a:00:00:00:00:99", {"enabled": "1", "address": "192.0.2.10/24", "enabled6": ""})
+        assert not exchange.wait(0.1)
+        host.unplug(0)
+        assert not exchange.wait(0.3)
+        waits = count_waits(monkeypatch)
+        assert not exchange.wait(0.5)
+    assert len(waits) <= 3
+
+
+def test_a_device_that_cannot_be_read_keeps_no_other_waiting(
+    guest: Guest, host: XapiHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    children = Watcher.children
+
+    def refused(self: Watcher, path: str) -> list[str]:
+        if "/1/static-ip-setting/dns" in path or "net-sriov-vf" in path:
+            raise StoreError("E2BIG", f"DIRECTORY {path}")
+        return children(self, path)
+
+    monkeypatch.setattr(families, "owner", lambda context: "ifupdown")
+    monkeypatch.setattr(Watcher, "children", refused)
+    for number in range(4):
+        host.plug(number, "0a:00:00:00:00:99", {"enabled": str(number % 2), "address": "192.0.2.10/24", "enabled6": ""})
+    waits = count_waits(monkeypatch)
+    with closing(VifExchange(VifExchange.Options(guest.device, tmp_path, device_timeout=0.2))) as exchange:
+        seen = set()
+        while exchange.wait(1.5):
+            order = exchange.get_request()
+            assert order is not None
+            seen.add(order["id"])
+    assert seen == {"vif/0/ipv4", "vif/2/ipv4", "vif/3/ipv4"}
+    assert len(waits) < 20
 
 
 def test_a_setting_that_changes_while_it_is_applied_is_applied_again(
@@ -278,14 +331,7 @@ def test_a_daemon_that_comes_back_empty_is_served_again(
 
 
 def test_without_a_daemon_an_exchange_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    waits: list[float | None] = []
-    wait = Watcher.wait
-
-    def counted(self: Watcher, timeout: float | None, descriptors: Iterable[tuple[int, int]] = ()) -> Changes:
-        waits.append(timeout)
-        return wait(self, timeout, descriptors)
-
-    monkeypatch.setattr(Watcher, "wait", counted)
+    waits = count_waits(monkeypatch)
     with closing(VifExchange(VifExchange.Options(tmp_path / "nobody", tmp_path))) as exchange:
         assert not exchange.wait(0.3)
     assert len(waits) <= 2

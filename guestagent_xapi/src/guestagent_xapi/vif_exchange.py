@@ -135,7 +135,7 @@ class VifExchange:
         """Returns the seconds after which there is something to do without an event; None: never."""
         until = [] if deadline is None else [deadline]
         if self._watcher.connected:  # after a new connection all is looked at
-            until += [self._flag_at, *self._awaited.values()]
+            until += [self._flag_at, *(max(moment, self._look_at) for moment in self._awaited.values())]
             if self._stale:
                 until.append(self._look_at)
         return max(0.0, min(until) - time.monotonic()) if until else None
@@ -186,13 +186,33 @@ class VifExchange:
                 raise
 
     def _read_orders(self) -> None:
-        while self._stale:
-            kind, number = next(iter(self._stale))
-            numbers = self._watcher.children(FOLDERS[kind]) if number is None else [number]
-            for each in numbers:
-                for setting in list(read_settings(self._watcher, kind, each)):
-                    self._hand_out(setting)
-            self._stale.discard((kind, number))
+        """Reads what has to be looked at; a device that is refused keeps none of the others waiting.
+
+        :raises ExchangeError: the store cannot be reached, or refuses some of it, which stays to be looked at.
+        """
+        refused = None
+        entries = list(self._stale)
+        for entry in entries:
+            kind, number = entry
+            try:
+                if number is None:
+                    entries += [(kind, each) for each in self._watcher.children(FOLDERS[kind])]
+                else:
+                    self._read_device(kind, number)
+            except StoreError as error:
+                self._stale.add(entry)
+                refused = error
+            else:
+                self._stale.discard(entry)
+        if refused is not None:
+            raise refused
+
+    def _read_device(self, kind: str, number: str) -> None:
+        settings = list(read_settings(self._watcher, kind, number))
+        for family in FAMILIES.keys() - {setting.family for setting in settings}:
+            self._awaited.pop((f"{kind}/{number}", family), None)  # the host has taken its order back
+        for setting in settings:
+            self._hand_out(setting)
 
     def _hand_out(self, setting: StaticSetting) -> None:
         key = setting.device, setting.family
