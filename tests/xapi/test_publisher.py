@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -222,6 +223,26 @@ def test_a_full_store_is_told_of_and_tried_again(
     services["acme/large"] = "small"
     until(lambda: host.view().services.get("acme/large") == "small")
     assert caplog.text.count("data/service/acme/large") == 1
+
+
+@pytest.mark.real
+def test_what_the_daemon_did_not_hear_in_time_is_made_true_again(
+    start: Start, host: XapiHost, guest: Guest, daemon: Daemon
+) -> None:
+    services = {"acme/state": "well"}
+    publisher = start(lambda: services, timeout=1.0)
+    path = f"{guest.home}/data/service/acme/state"
+    until(lambda: daemon.host.read(path) == b"well")
+    daemon.stop()
+    services["acme/state"] = "ill"
+    publisher.services_changed()
+    until(lambda: not publisher._watcher.connected)
+    services["acme/state"] = "well"  # while the daemon is yet to write what it was told before
+    daemon.resume()
+    until(lambda: publisher._watcher.connected)
+    until(lambda: daemon.host.read(path) == b"well")
+    time.sleep(0.3)
+    assert daemon.host.read(path) == b"well"
 
 
 @DEVELOPMENT_ALONE

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from guestagent_commands_net.netlink import Changes, read_state
 from guestagent_core import ExchangeError
-from guestagent_xen.session import StoreError
+from guestagent_xen.session import SessionLostError, StoreError
 from guestagent_xen.watching import Watcher, is_missing, removing, writing
 
 from .addresses import AddressKeys, VifNode, vif_of_links
@@ -220,7 +220,12 @@ class Publisher:
         keys = [*gone, *sorted(changed, key=lambda key: (_rank(key), key))]
         keys.sort(key=_rank)
         operations = [writing(key, changed[key]) if key in changed else removing(key) for key in keys]
-        for key, answer in zip(keys, self._watcher.call_all(*operations), strict=True):
+        try:
+            answers = self._watcher.call_all(*operations)
+        except SessionLostError:
+            self._published.update(dict.fromkeys(keys))  # each is done, or is not
+            raise
+        for key, answer in zip(keys, answers, strict=True):
             self._take(key, changed.get(key), answer)
 
     def _take(self, key: str, value: str | None, answer: bytes | StoreError) -> None:
