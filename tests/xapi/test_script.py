@@ -21,6 +21,8 @@ from guestagent_core import (
 from guestagent_xapi.script_exchange import ScriptExchange
 from guestagent_xapi.script_parser import ScriptParser
 from guestagent_xen.host.xapi import ScriptOutcome, XapiHost
+from guestagent_xen.session import StoreError
+from guestagent_xen.watching import Watcher
 
 from .conftest import Channel, fill, make_room, script_channel, until
 
@@ -184,6 +186,33 @@ def test_what_the_daemon_did_not_hear_in_time_it_is_told_again(guest: Guest, hos
         assert daemon.host.read(f"{folder}/stdout") == b"1"
 
 
+@pytest.mark.real
+def test_what_was_taken_on_without_the_daemon_s_word_for_it_is_run(
+    guest: Guest, host: XapiHost, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end = Watcher._end
+    commits = []
+
+    def unheard(self: Watcher, transaction: int, how: bytes) -> bytes | StoreError:
+        commits.append(transaction)
+        if len(commits) == 1:
+            daemon.stop()
+        return end(self, transaction, how)
+
+    folder = f"{guest.home}/control/batcmd"
+    with closing(ScriptExchange(ScriptExchange.Options(guest.device, timeout=1.0))) as exchange:
+        exchange.wait(0.5)  # there is nothing of an earlier run
+        monkeypatch.setattr(Watcher, "_end", unheard)
+        daemon.host.write({f"{folder}/script": b"acme.echo 1", f"{folder}/state": b"READY"})
+        assert not exchange.wait(2.0)
+        daemon.resume()
+        assert exchange.wait(10)
+        request = exchange.get_request()
+        assert request is not None
+        assert request["data"] == b"acme.echo 1"
+        assert daemon.host.read(f"{folder}/guestagent-run") == request["id"].encode()
+
+
 def test_what_an_earlier_run_had_not_begun_ends_in_failure(guest: Guest, host: XapiHost, daemon: Daemon) -> None:
     folder = f"{guest.home}/control/batcmd"
     daemon.host.write({f"{folder}/script": b"acme.echo", f"{folder}/state": b"IN PROGRESS"})
@@ -219,6 +248,19 @@ def test_the_flag_is_there_while_the_channel_is_open(guest: Guest, host: XapiHos
     until(lambda: daemon.host.read(flag) == b"1")
     running.close()
     assert daemon.host.read(flag) is None
+
+
+def test_a_flag_that_the_guest_had_no_room_for_is_there_once_it_has(
+    guest: Guest, host: XapiHost, daemon: Daemon, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(daemon, guest)
+    running = script_channel(Acme, guest.device)
+    try:
+        until(lambda: "The host cannot call commands" in caplog.text)
+        make_room(daemon, guest)
+        until(lambda: daemon.host.read(f"{guest.home}/control/feature-xs-batcmd") == b"1")
+    finally:
+        running.close()
 
 
 def test_an_agent_without_the_channel_cannot_be_called(host: XapiHost) -> None:

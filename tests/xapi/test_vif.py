@@ -21,6 +21,7 @@ from guestagent_core import (
     CommandResult,
     command,
 )
+from guestagent_xapi import vif_exchange
 from guestagent_xapi.vif_exchange import VifExchange
 from guestagent_xapi.vif_parser import VifParser
 from guestagent_xen.host.xapi import XapiHost
@@ -314,6 +315,22 @@ def test_the_flag_is_there_while_somebody_owns_the_network(
     until(lambda: daemon.host.read(flag) == b"1")
     agent.close()
     assert daemon.host.read(flag) is None
+
+
+def test_a_flag_that_the_guest_had_no_room_for_is_there_once_it_has(
+    start: Callable[..., Channel],
+    host: XapiHost,
+    daemon: Daemon,
+    guest: Guest,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(vif_exchange, "_FLAG_AGAIN", 0.5)
+    fill(daemon, guest)
+    start()
+    until(lambda: "The host cannot set addresses" in caplog.text)
+    make_room(daemon, guest)
+    until(lambda: daemon.host.read(f"{guest.home}/{FLAG}") == b"1")
 
 
 def test_a_daemon_that_comes_back_empty_is_served_again(

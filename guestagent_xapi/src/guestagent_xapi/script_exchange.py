@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guestagent_core import ExchangeError
+from guestagent_xen.answering import NO_ROOM
 from guestagent_xen.connecting import default_path
-from guestagent_xen.session import Operation
+from guestagent_xen.session import Operation, StoreError
 from guestagent_xen.watching import Watcher, removing, writing
 
 if TYPE_CHECKING:
@@ -65,7 +66,9 @@ class ScriptExchange:
         self._inbox: deque[Request] = deque()
         self._open: str | None = None  # the run that has been handed out
         self._outcome: dict[str, str] | None = None  # what it came to, while that cannot be written
+        self._next = _new_run()  # kept until it is known to be taken on: it may be without our having heard
         self._unflagged = True  # the flag has to be looked at
+        self._flag_error = ""  # why it is not there
         self._is_first = True  # what is in progress now was begun by an earlier run of the agent
         self._stale = False
         self._closed = False
@@ -131,8 +134,7 @@ class ScriptExchange:
             return False
         try:
             if self._unflagged:
-                self._set_flag()
-                self._unflagged = False
+                self._unflagged = not self._set_flag()
             if self._outcome is not None:
                 self._end()
             if self._stale and self._open is None:
@@ -140,36 +142,37 @@ class ScriptExchange:
         except ExchangeError as error:
             _log.debug("Looking for a script: %s", error)
             return self._watcher.connected
-        return False
+        return self._unflagged
 
     def _read_request(self) -> None:
         state = self._watcher.read(_STATE)
         if state == _READY:
             self._begin()
-        elif state == _RUNNING and self._is_first:
+        elif state == _RUNNING:
             self._resume()
         self._stale = self._is_first = False
 
     def _begin(self) -> None:
         """Takes the host's request on; the state says so before anything is run."""
-        run = str(uuid.uuid4())
         script: list[bytes | None] = []
 
         def take(transaction: int) -> list[Operation] | None:
             state, text = self._watcher.read_all((_STATE, _SCRIPT), transaction)
             script[:] = [text]
             return (
-                [writing(_RUN, run, transaction), writing(_STATE, "IN PROGRESS", transaction)]
+                [writing(_RUN, self._next, transaction), writing(_STATE, "IN PROGRESS", transaction)]
                 if (state == _READY)
                 else None
             )
 
         if self._watcher.transact(take):
-            self._hand_out(run, script[0])
+            self._hand_out(self._next, script[0])
 
     def _resume(self) -> None:
-        """Hands out once more what an earlier run of the agent had taken on."""
+        """Hands out what an earlier run of the agent had taken on, or this one without having heard of it."""
         run, script = self._watcher.read_all((_RUN, _SCRIPT))
+        if not self._is_first and run != self._next.encode():
+            return
         if run is not None and script is not None:
             self._hand_out(run.decode(errors="replace"), script)
         else:
@@ -177,7 +180,7 @@ class ScriptExchange:
             self._watcher.transact(lambda transaction: self._ending(None, outcome, transaction))
 
     def _hand_out(self, run: str, script: bytes | None) -> None:
-        self._open = run
+        self._open, self._next = run, _new_run()
         if script is None:
             self._inbox.append({"error": "The host gave no script", "id": run})
         else:
@@ -205,9 +208,16 @@ class ScriptExchange:
             writing(_STATE, outcome["state"], transaction),
         ]
 
-    def _set_flag(self) -> None:
+    def _set_flag(self) -> bool:
+        """Lets the host call; returns whether that is settled, for now or for good."""
         (present,) = self._watcher.read_all((_FLAG,))
-        if present is None:
-            (answer,) = self._watcher.call_all(writing(_FLAG, "1"))
-            if not isinstance(answer, bytes):
-                _log.warning("The host cannot call commands: %s", answer)
+        (answer,) = self._watcher.call_all(writing(_FLAG, "1")) if present is None else (b"",)
+        error = answer.name if isinstance(answer, StoreError) else ""
+        if error and error != self._flag_error:
+            _log.warning("The host cannot call commands: %s", answer)
+        self._flag_error = error
+        return error not in NO_ROOM
+
+
+def _new_run() -> str:
+    return str(uuid.uuid4())

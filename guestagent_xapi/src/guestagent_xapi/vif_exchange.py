@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from guestagent_commands_net.netlink import Changes, read_state
 from guestagent_core import Context, ExchangeError
+from guestagent_xen.answering import NO_ROOM
 from guestagent_xen.connecting import default_path
 from guestagent_xen.session import Operation, StoreError
 from guestagent_xen.watching import Watcher, removing, writing
@@ -31,6 +32,9 @@ _log = logging.getLogger(__name__)
 _DOMAIN = "unique-domain-id"
 _FLAG = "control/feature-static-ip-setting"
 _LOOK_ANYWAY = 600.0  # seconds after which it is asked again whether somebody owns the network
+_FLAG_AGAIN = (
+    60.0  # seconds until a flag that found no room is tried again: who owns the network costs something to ask
+)
 _AGAIN = 1.0  # seconds until what the daemon refused is tried again: no event tells of more room
 _OF_IPV6 = "[ipv6] "  # begins the error texts of this family, for both families share one node
 _LONGEST_ERROR = 500  # characters
@@ -176,8 +180,7 @@ class VifExchange:
         if not self._watcher.connected:
             return
         if time.monotonic() >= self._flag_at:
-            self._set_flag()
-            self._flag_at = time.monotonic() + _LOOK_ANYWAY
+            self._flag_at = time.monotonic() + (_LOOK_ANYWAY if self._set_flag() else _FLAG_AGAIN)
         if time.monotonic() >= self._look_at:
             try:
                 self._read_orders()
@@ -260,8 +263,11 @@ class VifExchange:
 
     # The flag
 
-    def _set_flag(self) -> None:
-        """Lets the host give orders, or not: the flag is there with the value 1, or not at all."""
+    def _set_flag(self) -> bool:
+        """Lets the host give orders, or not: the flag is there with the value 1, or not at all.
+
+        :returns: whether there was room for that.
+        """
         from guestagent_commands_net import families
 
         owner = families.owner(Context(self._options.root))
@@ -273,9 +279,14 @@ class VifExchange:
             _log.warning("The host may not set addresses: nothing is known to own the network")
             (answer,) = self._watcher.call_all(removing(_FLAG))
         else:
-            return
-        if not isinstance(answer, bytes):
-            _log.warning("The host cannot set addresses: %s", answer)
+            return True
+        if isinstance(answer, bytes):
+            return True
+        has_room = answer.name not in NO_ROOM
+        _log.warning(
+            "The host cannot set addresses: %s%s", answer, "" if has_room else "; it is tried again every minute"
+        )
+        return has_room
 
 
 def _is_there(mac: str) -> bool:
