@@ -127,7 +127,11 @@ class Publisher:
                     _log.exception("The guest cannot be looked at; it is tried again")
                 timed = self._options.memory_interval or self._refused or self._rival
                 changes = self._watcher.wait(max(0.0, look_at - time.monotonic()) if timed else None, descriptors)
-                network_changed = network_changed or network.fileno() in changes.readable
+                if network.fileno() in changes.readable:
+                    network.wait(
+                        0
+                    )  # here, for what is above may fail before it comes to the network, and no wait lasts
+                    network_changed = True
                 if set(changes.readable) & set(names):
                     look_at = 0.0
                 if changes.paths:
