@@ -128,9 +128,7 @@ class Publisher:
                 timed = self._options.memory_interval or self._refused or self._rival
                 changes = self._watcher.wait(max(0.0, look_at - time.monotonic()) if timed else None, descriptors)
                 if network.fileno() in changes.readable:
-                    network.wait(
-                        0
-                    )  # here, for what is above may fail before it comes to the network, and no wait lasts
+                    network.wait(0)  # here: what is above may fail before it comes to that, and then no wait lasts
                     network_changed = True
                 if set(changes.readable) & set(names):
                     look_at = 0.0

@@ -32,9 +32,7 @@ _log = logging.getLogger(__name__)
 _DOMAIN = "unique-domain-id"
 _FLAG = "control/feature-static-ip-setting"
 _LOOK_ANYWAY = 600.0  # seconds after which it is asked again whether somebody owns the network
-_FLAG_AGAIN = (
-    60.0  # seconds until a flag that found no room is tried again: who owns the network costs something to ask
-)
+_FLAG_AGAIN = 60.0  # seconds until a flag that found no room is tried again: asking who owns the network costs time
 _AGAIN = 1.0  # seconds until what the daemon refused is tried again: no event tells of more room
 _OF_IPV6 = "[ipv6] "  # begins the error texts of this family, for both families share one node
 _LONGEST_ERROR = 500  # characters
