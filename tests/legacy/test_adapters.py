@@ -39,6 +39,7 @@ def test_who_only_calls_get_request_gets_the_old_form(store: DevelopmentStore, c
     with pytest.raises(ResponseTooLargeError):
         comm.put_response(request, {"data": "x" * 5000})
     comm.put_response(request, {"data": "answer"})
+    assert (comm.request_path, comm.response_path) == ("data/host", "data/guest")
     assert store.read("/local/domain/0/data/guest/1") == b"answer"
     assert store.read(REQUEST) is None
 
@@ -106,3 +107,24 @@ def test_any_registry_will_do_for_the_parser() -> None:
         with pytest.raises(TypeError, match=r"^Command class has no 'run_command' method$"):
             JsonParser(nothing)
     assert JsonParser(CommandRegistry([Builtin])).parse_request({"data": '{"name": "version"}'})
+
+
+def test_a_parser_whose_encode_result_takes_something_else_ends_nothing() -> None:
+    class Lines:
+        def encode_result(self, code: int, message: str) -> dict[str, str]:
+            return {"data": f"{code} {message}"}
+
+    answer = OldParser(Lines(), CommandRegistry()).encode_error(500, "no")["data"]
+    assert json.loads(answer) == {"returncode": "500", "message": "no"}
+
+
+def test_a_subclass_of_the_parser_encodes_all_results() -> None:
+    class Signed(JsonParser):
+        def encode_result(self, result: tuple[Any, Any]) -> Any:
+            return {"data": "acme:" + super().encode_result(result)["data"], "failed": result[0] != 0}
+
+    parser = Signed(CommandRegistry([Builtin(None)]))  # type: ignore[arg-type]  # version needs no context
+    assert parser.parse_request({"data": '{"name": "version"}'})["failed"] is False
+    for data in ('{"name": "nothing"}', "[]", "{}"):
+        assert parser.parse_request({"data": data})["failed"] is True
+        assert parser.parse_request({"data": data})["data"].startswith('acme:{"message"')

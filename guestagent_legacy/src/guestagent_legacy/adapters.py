@@ -144,9 +144,13 @@ class OldParser:
         """Returns an error as the old object encodes a result, or else as hosts of XenServer read it."""
         encode = getattr(self._parser, "encode_result", None)
         if callable(encode):
-            response = _wrapped_response(encode((code, message)))
-            if response is not None:
-                return response
+            try:
+                response = _wrapped_response(encode((code, message)))
+            except Exception:  # an old parser need not have it, so nothing was said of what it takes
+                _log.debug("The parser's encode_result takes no result (%s)", type(self._parser), exc_info=True)
+            else:
+                if response is not None:
+                    return response
         if self._errors is None:
             parser: Parser = load(Catalogue.installed().find(PARSERS, "json"))(self._runner)
             self._errors = parser

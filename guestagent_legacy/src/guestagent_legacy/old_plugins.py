@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -26,7 +27,13 @@ class JsonParser:
 
     def parse_request(self, request: Mapping[str, Any]) -> Any:
         """Runs the command that ``request["data"]`` asks for; returns the answer, ``{"data": text}``."""
-        return _texts(self._parser.parse_request(_as_received(request)))
+        answer = _texts(self._parser.parse_request(_as_received(request)))
+        if type(self).encode_result is JsonParser.encode_result:
+            return answer
+        # A subclass has its own say in how results look, as it always had, and in numbers.
+        result = json.loads(answer["data"])
+        code = result["returncode"]
+        return self.encode_result((int(code) if code.isdecimal() else code, result["message"]))
 
     def encode_result(self, result: tuple[Any, Any]) -> Any:
         """Returns the answer that holds a code and a message."""
@@ -61,6 +68,7 @@ class XSComm:
     """
 
     def __init__(self, request_path: str = "data/host", response_path: str = "data/guest") -> None:
+        self.request_path, self.response_path = request_path, response_path
         self._folder = request_path.rstrip("/")
         found = load(Catalogue.installed().find(EXCHANGES, "xenstore"))
         self._exchange = found(found.Options(request_path=request_path, response_path=response_path))
