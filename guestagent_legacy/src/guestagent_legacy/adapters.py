@@ -1,20 +1,20 @@
 """Old exchanges and parsers in the form of today's.
 
-An old object is called as the old daemon called it: its request comes back to it as it handed it out, one request at a
-time, with text where today there are bytes.
+An old object is called as the old daemon called it: in one thread, its request comes back to it as it handed it out,
+one request at a time, with text where today there are bytes.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from guestagent_core.discovery import PARSERS, Catalogue, load
 
 from .old_plugins import JsonParser, XSComm
+from .threads import OldThread, current_thread
 
 if TYPE_CHECKING:
     from guestagent_core import CommandRunner, Parser, Request, Response
@@ -28,9 +28,9 @@ current_runner: ContextVar[CommandRunner | None] = ContextVar("guestagent_legacy
 """What runs commands for the request that this thread works on."""
 
 
-def adapted_exchange(exchange: Any) -> OldExchange:
+def adapted_exchange(exchange: Any, thread: OldThread | None = None) -> OldExchange:
     """Returns ``exchange`` in today's form."""
-    return WaitingOldExchange(exchange) if isinstance(exchange, XSComm) else OldExchange(exchange)
+    return WaitingOldExchange(exchange) if isinstance(exchange, XSComm) else OldExchange(exchange, thread)
 
 
 class OldExchange:
@@ -39,10 +39,14 @@ class OldExchange:
     The old object is asked for the next request only when the last one is answered: until then many would hand out
     the same one again. One that fails is asked again after a second, as it always was, and not ever more seldom; also
     one that cannot take an answer, for it may hand out the same request at once.
+
+    :param exchange: the old object.
+    :param thread: where it is called; default: in one of its own.
     """
 
-    def __init__(self, exchange: Any) -> None:
+    def __init__(self, exchange: Any, thread: OldThread | None = None) -> None:
         self._exchange = exchange
+        self._thread = thread or OldThread()
         self._is_open = False
         self._has_failed = False  # and rests until it is asked once more
         self._failure = ""  # what was logged last, so that it is there once and not every second
@@ -55,7 +59,7 @@ class OldExchange:
             self._has_failed = False
             return None
         try:
-            request = self._exchange.get_request()
+            request = self._call(self._exchange.get_request)
         except (Exception, SystemExit) as error:
             failure = repr(error)
             if failure != self._failure:
@@ -80,14 +84,17 @@ class OldExchange:
 
     def _answer(self, request: Request, response: Any) -> None:
         self._is_open, self._has_failed = False, True
-        self._exchange.put_response(request[_ORIGINAL], response)
+        self._call(self._exchange.put_response, request[_ORIGINAL], response)
         self._has_failed = False
 
     def close(self) -> None:
         """Closes the old object if it can be closed."""
         close = getattr(self._exchange, "close", None)
         if callable(close):
-            close()
+            self._call(close)
+
+    def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return self._thread.call(function, *arguments)
 
 
 class WaitingOldExchange(OldExchange):
@@ -114,31 +121,34 @@ class WaitingOldExchange(OldExchange):
         """Closes ``request`` without an answer."""
         self._exchange.discard(request[_ORIGINAL])
 
+    def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return function(*arguments)  # in any thread: what can be answered at once does not wait for a command
+
 
 class OldParser:
     """A parser of today that consists of an old object with ``parse_request``.
 
     :param parser: the old object.
     :param runner: what runs commands for this channel; the old registry finds it through the thread.
+    :param thread: where the old object and old commands are called; default: in one of its own.
     """
 
-    def __init__(self, parser: Any, runner: CommandRunner) -> None:
+    def __init__(self, parser: Any, runner: CommandRunner, thread: OldThread | None = None) -> None:
         self._parser = parser
         self._runner = runner
-        # Old parsers were never entered twice at a time; the one that stands for today's may be.
-        self._turn = None if type(parser) is JsonParser else threading.Lock()
+        self._thread = thread or OldThread()
         self._errors: Parser | None = None
 
     def parse_request(self, request: Request) -> Response | None:
         """Returns the old object's answer."""
-        token = current_runner.set(self._runner)
+        runner, thread = current_runner.set(self._runner), current_thread.set(self._thread)
         try:
-            if self._turn is None:
+            if type(self._parser) is JsonParser:  # it stands for today's, which may be entered twice at a time
                 return _wrapped_response(self._parser.parse_request(_old_request(request)))
-            with self._turn:
-                return _wrapped_response(self._parser.parse_request(_old_request(request)))
+            return _wrapped_response(self._thread.call(self._parser.parse_request, _old_request(request)))
         finally:
-            current_runner.reset(token)
+            current_runner.reset(runner)
+            current_thread.reset(thread)
 
     def encode_error(self, code: int, message: str) -> Response:
         """Returns an error as the old object encodes a result, or else as hosts of XenServer read it."""

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from guestagent_core import CommandBase, Context, command
 
+from .threads import current_thread
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -61,8 +63,9 @@ def pack_of(instances: Iterable[object], context: Context, base: type[CommandBas
 
 def _calling(method: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
     def call(pack: CommandBase, value: Any) -> Any:
+        thread = current_thread.get()
         with _running(pack.context):
-            result = method(value)
+            result = method(value) if thread is None else thread.call(method, value)
         result = tuple(result) if isinstance(result, list) else result
         if isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], bytes):
             return result[0], result[1].decode(errors="replace")  # what a program printed was text in Python 2

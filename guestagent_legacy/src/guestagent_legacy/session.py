@@ -20,6 +20,7 @@ from .old_commands import pack_of
 from .old_plugins import XSComm
 from .registry import OldRegistry
 from .testmode import keep_password, with_testmode
+from .threads import OldThread
 
 __all__ = ("LegacyAgent", "Session")
 
@@ -88,10 +89,11 @@ class Session:
             names.append(stem)
             # The first one is named as it would be without a configuration, so that a journal goes on.
             name = stem if names.count(stem) == 1 else f"{stem}-{names.count(stem)}"
+            thread = OldThread()
             self.agent.add_channel(
                 replace(self._channel(), name=name),
-                exchange=partial(adapted_exchange, exchange),
-                parser=partial(OldParser, parser),
+                exchange=partial(adapted_exchange, exchange, thread),
+                parser=partial(OldParser, parser, thread=thread),
             )
 
     def boot_runner(self) -> ChannelRunner:
