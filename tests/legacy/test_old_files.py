@@ -145,3 +145,12 @@ def test_in_testmode_no_password_is_changed(old_agent: Any, keywords: str, code:
     old_agent.start(old_agent.config)
     assert old_agent.ask("password", "secret")[0] == code
     assert (old_agent.root / "etc/shadow").exists() == (code == "0")
+
+
+def test_a_link_to_the_file_of_the_version_in_use_finds_what_lies_beside_that_file(old_agent: Any) -> None:
+    folder = old_agent.config.parent
+    (folder / "commands" / "._acme_report.py").write_bytes(b"\0\5\26\7")  # as a Mac's tar leaves them
+    link = old_agent.folder / "nova-agent.py"
+    link.symlink_to(folder / "acme-agent.py")
+    old_agent.start(link)
+    assert {"acme.report", "acme.diskfree"} <= set(old_agent.ask("features")[1].split(","))

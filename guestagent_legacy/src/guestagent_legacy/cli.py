@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +13,7 @@ from guestagent_core.config import load_config
 
 from .arguments import HELP, USAGE, Arguments, UsageError, parse_arguments
 from .daemon import Fork, open_log, run_agent
-from .files import FileFailedError, is_test_mode, main_module, run_configuration, run_program, run_text
+from .files import FileFailedError, folder_of, is_test_mode, main_module, run_configuration, run_program, run_text
 from .modules import old_modules
 from .session import Session
 
@@ -47,7 +46,7 @@ def _session(arguments: Arguments) -> Session:
 
 
 def _folder(arguments: Arguments) -> Path | None:
-    return Path(os.path.abspath(arguments.file)).parent if arguments.file is not None else None
+    return folder_of(arguments.file) if arguments.file is not None else None
 
 
 def _interpret(arguments: Arguments) -> int:

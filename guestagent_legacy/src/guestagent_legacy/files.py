@@ -10,13 +10,26 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-__all__ = ("FileFailedError", "is_test_mode", "main_module", "run_configuration", "run_program", "run_text")
+__all__ = (
+    "FileFailedError",
+    "folder_of",
+    "is_test_mode",
+    "main_module",
+    "run_configuration",
+    "run_program",
+    "run_text",
+)
 
 _log = logging.getLogger(__name__)
 
 
 class FileFailedError(Exception):
     """The configuration file failed; the log says how."""
+
+
+def folder_of(file: str) -> Path:
+    """Returns the folder where ``file`` really lies: installations had a link to that of the version in use."""
+    return Path(os.path.realpath(file)).parent
 
 
 def main_module(file: str | None = None) -> ModuleType:
@@ -34,7 +47,7 @@ def main_module(file: str | None = None) -> ModuleType:
 def run_program(file: str, arguments: tuple[str, ...], module: ModuleType) -> None:
     """Runs a Python program in ``module``; what it raises is passed on."""
     sys.argv = [file, *arguments]
-    sys.path.insert(0, os.path.dirname(os.path.abspath(file)))
+    sys.path.insert(0, str(folder_of(file)))
     run_text(Path(file).read_bytes(), file, module)
 
 

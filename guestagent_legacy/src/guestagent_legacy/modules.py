@@ -86,7 +86,7 @@ class OldModules(MetaPathFinder, Loader):
             self._session.commands.module = module
         elif self._folder is not None:
             for file in sorted((self._folder / "commands").glob("*.py")):
-                if file.stem not in _LISTS:
+                if file.stem not in _LISTS and not file.name.startswith("."):  # such as "._acme.py", of a Mac's tar
                     import_module(f"commands.{file.stem}")
 
 
