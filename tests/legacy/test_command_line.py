@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -113,6 +114,33 @@ def test_the_parent_ends_when_the_daemon_is_ready(old_agent: Any, wait: Any) -> 
     wait(lambda: not pid_file.exists(), "the end")
     wait(lambda: not Path(f"/proc/{number}/fd").exists() or not os.listdir(f"/proc/{number}/fd"), "the end")
     assert "[INFO] Agent stopping\n" in old_agent.logged()
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
+def test_a_start_script_may_close_the_standard_streams(old_agent: Any, wait: Any, closed: str) -> None:
+    pid_file = old_agent.folder / "agent.pid"
+    line = f"exec {shlex.join(old_agent.command('-p', pid_file, old_agent.config))} {closed}"
+    assert subprocess.run(["sh", "-c", line], env=old_agent.environment, check=False, timeout=60).returncode == 0
+    assert "[INFO] Agent 3" in old_agent.logged()
+    os.kill(int(pid_file.read_text()), signal.SIGTERM)
+    wait(lambda: not pid_file.exists(), "the end")
+    assert "[INFO] Agent stopping\n" in old_agent.logged()
+
+
+@pytest.mark.parametrize(("end", "logged"), [("", "INFO Agent 3"), ("1 / 0", "ERROR [EXC] ZeroDivisionError")])
+def test_a_file_that_sets_up_its_own_log_has_the_agent_s_lines_there(old_agent: Any, end: str, logged: str) -> None:
+    text = f"""
+import logging.config
+logging.config.dictConfig({{
+    "version": 1,
+    "handlers": {{"own": {{"class": "logging.FileHandler", "filename": {str(old_agent.log)!r}, "formatter": "own"}}}},
+    "formatters": {{"own": {{"format": "own %(levelname)s %(message)s"}}}},
+    "root": {{"level": "INFO", "handlers": ["own"]}},
+}})
+"""
+    old_agent.config.write_text(f"{text}{old_agent.config.read_text()}{end}\n")
+    old_agent.start(old_agent.config)
+    assert f"own {logged}" in old_agent.logged()
 
 
 def test_a_pid_file_that_cannot_be_written_is_only_a_warning(old_agent: Any) -> None:

@@ -12,7 +12,7 @@ from guestagent_core import ConfigError
 from guestagent_core.config import load_config
 
 from .arguments import HELP, USAGE, Arguments, UsageError, parse_arguments
-from .daemon import Fork, open_log, run_agent
+from .daemon import Fork, open_log, open_standard_streams, run_agent
 from .files import FileFailedError, folder_of, is_test_mode, main_module, run_configuration, run_program, run_text
 from .modules import old_modules
 from .session import Session
@@ -23,6 +23,7 @@ __all__ = ("main",)
 def main(words: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit status: 0 success, 1 failure or wrong use."""
     try:
+        open_standard_streams()
         arguments = parse_arguments(sys.argv[1:] if words is None else words)
         if arguments.help:
             print(HELP)

@@ -16,7 +16,7 @@ from guestagent_core.service import pid_file, serve
 
 from .session import LegacyAgent
 
-__all__ = ("Fork", "open_log", "run_agent")
+__all__ = ("Fork", "open_log", "open_standard_streams", "run_agent")
 
 _log = logging.getLogger(__name__)
 
@@ -25,6 +25,15 @@ _NOT_SWALLOWED = {
     "SIGKILL", "SIGSTOP", "SIGTERM", "SIGINT", "SIGHUP", "SIGCHLD", "SIGCONT", "SIGPIPE", "SIGWINCH", "SIGURG",
     "SIGXFSZ", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS",
 }  # fmt: skip
+
+
+def open_standard_streams() -> None:
+    """Has /dev/null in the place of standard streams that a start script has closed: the log, or the pipe between
+    parent and daemon, would get their numbers, and old files write to them.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):  # each gets the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - it stays open
 
 
 def open_log(file: Path | None, level: int) -> LogFile | None:

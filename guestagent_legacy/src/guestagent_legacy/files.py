@@ -67,7 +67,10 @@ def run_configuration(file: str, arguments: tuple[str, ...]) -> dict[str, Any]:
     """
     module = main_module(file)
     try:
-        run_program(file, arguments, module)
+        try:
+            run_program(file, arguments, module)
+        finally:
+            _enable_loggers()
     except SystemExit:
         pass
     except Exception as error:
@@ -76,6 +79,15 @@ def run_configuration(file: str, arguments: tuple[str, ...]) -> dict[str, Any]:
         _log.error("failed to parse config file '%s'", file)
         raise FileFailedError(f"failed to parse config file '{file}'") from error
     return vars(module)
+
+
+def _enable_loggers() -> None:
+    """Has our loggers log again: a file that uses logging.config for its own disables all that are there, if it does
+    not say otherwise, and the old agent logged by the root, which cannot be disabled.
+    """
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.startswith("guestagent_") and isinstance(logger, logging.Logger):
+            logger.disabled = False
 
 
 def is_test_mode(namespace: dict[str, Any]) -> bool:
