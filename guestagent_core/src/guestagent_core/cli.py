@@ -129,8 +129,8 @@ def _run(options: argparse.Namespace) -> int:
     if options.socket is not None:
         config = _with_socket(config, options.socket)
     reopen_log = _configure_logging(config.agent.log_level, options.log_file, options.log_format)
-    with pid_file(options.pid_file) if options.pid_file is not None else nullcontext():
-        return serve(Agent(config), reopen_log)
+    with pid_file(options.pid_file) if options.pid_file is not None else nullcontext(lambda: None) as write_pid:
+        return serve(Agent(config), reopen_log, on_ready=write_pid)
 
 
 def _configure_logging(level: str, file: Path | None, layout: str) -> Callable[[], object]:

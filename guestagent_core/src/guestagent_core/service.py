@@ -87,26 +87,44 @@ def serve(
 
 
 @contextmanager
-def pid_file(path: Path) -> Iterator[None]:
-    """Keeps our pid in ``path``, mode 0600; in the end removes it, unless it holds somebody else's by then.
+def pid_file(path: Path) -> Iterator[Callable[[], None]]:
+    """Gives a function that puts our pid into ``path``, mode 0600; in the end removes it, unless it holds somebody
+    else's by then.
 
-    :raises ConfigError: it cannot be written.
+    Whoever reads it may send signals from then on, and start scripts take it for the end of the start. So it is written
+    when the agent is ready; whether it can be is tried before.
+
+    :raises ConfigError: it cannot.
     """
     ours = f"{os.getpid()}\n"
     staged = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    is_written = False
+
+    def stage() -> None:
         if path.exists() and not path.is_file():  # such as /dev/null, in whose place others would find a file
             raise OSError(errno.EINVAL, "it is there, and no file")
         staged.touch(mode=0o600)
         staged.write_text(ours)
-        staged.rename(path)
+
+    def write() -> None:
+        nonlocal is_written
+        try:
+            stage()
+            staged.rename(path)
+            is_written = True
+        except OSError as error:
+            _log.warning("%s: the pid file cannot be written: %s", path, error.strerror)
+
+    try:
+        stage()
+        staged.unlink()
     except OSError as error:
         raise ConfigError(f"{path}: the pid file cannot be written: {error.strerror}") from error
     try:
-        yield
+        yield write
     finally:
         try:
-            if path.read_text() == ours:
+            if is_written and path.read_text() == ours:
                 path.unlink()
         except OSError as error:
             _log.warning("%s: the pid file cannot be removed: %s", path, error.strerror)

@@ -92,7 +92,7 @@ def run_agent(agent: LegacyAgent, file: Path | None, fork: Fork | None, log: Log
         def on_ready() -> None:
             if file is not None:
                 try:
-                    stack.enter_context(pid_file(file))
+                    stack.enter_context(pid_file(file))()
                 except ConfigError as error:
                     _log.warning("%s", error)
             _log.info("Agent %s started", __version__)

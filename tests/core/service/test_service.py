@@ -95,6 +95,28 @@ def test_the_pid_file_holds_our_pid_until_the_end(start: Start, folder: Path) ->
     assert not pid.exists()
 
 
+def test_who_finds_the_pid_file_may_send_signals(start: Start, folder: Path) -> None:
+    pid = folder / "agent.pid"
+    service = start("--pid-file", str(pid))
+    while not pid.exists():
+        assert service.process.poll() is None
+    service.process.send_signal(signal.SIGHUP)
+    assert service.told() == "READY=1"
+    assert service.told().startswith("RELOADING=1\n")
+    assert service.told() == "READY=1"
+    service.process.terminate()
+    assert service.wait() == 0
+    assert not pid.exists()
+
+
+def test_a_start_that_fails_leaves_no_pid_file(start: Start, folder: Path) -> None:
+    pid = folder / "agent.pid"
+    service = start("--pid-file", str(pid), "--socket", "/dev/null/agent.sock")
+    while service.process.poll() is None:
+        assert not pid.exists()
+    assert service.wait() == 1
+
+
 def test_a_pid_file_of_another_process_stays(start: Start, folder: Path) -> None:
     pid = folder / "agent.pid"
     service = start("--pid-file", str(pid))
