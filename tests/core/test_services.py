@@ -94,6 +94,14 @@ def test_the_link_of_init_decides_where_several_are_installed(tmp_path: Path) ->
         detect(tmp_path / "none")
 
 
+@pytest.mark.parametrize("name", ["sysv", "openrc"])
+def test_systemd_beside_another_init_is_not_taken_for_it(tmp_path: Path, name: str) -> None:
+    # As on a Debian with sysvinit-core, where other packages bring systemd along.
+    root = image(image(tmp_path, "systemd"), name)
+    (root / "sbin/init").touch()
+    assert detect(root).name == name
+
+
 def test_links_out_of_an_image_are_not_followed(tmp_path: Path) -> None:
     root = image(tmp_path / "image", "systemd")
     (tmp_path / "outside").mkdir()

@@ -25,6 +25,8 @@ class InitSystem:
     """Paths of which one shows that the init system is installed."""
     init: tuple[str, ...] = ()
     """What the program that ``/sbin/init`` is a link to can be named."""
+    needs_init: bool = False
+    """Whether it is started by that link only, so that beside another ``/sbin/init`` it is there and does not run."""
     running: str = ""
     """A path that is there while it runs."""
     links: tuple[str, ...] = ()
@@ -51,6 +53,7 @@ INIT_SYSTEMS = (
         0o644,
         ("/usr/lib/systemd/systemd", "/lib/systemd/systemd"),
         init=("systemd",),
+        needs_init=True,
         running="/run/systemd/system",
         links=("/etc/systemd/system/multi-user.target.wants/guestagent.service",),
         on_change=("systemctl", "daemon-reload"),
@@ -105,12 +108,12 @@ def detect(root: Path, name: str | None = None) -> InitSystem:
         for system in INIT_SYSTEMS:
             if system.running and os.path.exists(system.running):
                 return system
-    init = resolve(root, "/sbin/init").name
+    init = resolve(root, "/sbin/init")
     for system in INIT_SYSTEMS:
-        if init in system.init:
+        if init.name in system.init:
             return system
     for system in INIT_SYSTEMS:
-        if any(resolve(root, mark).exists() for mark in system.marks):
+        if not (system.needs_init and init.exists()) and any(resolve(root, mark).exists() for mark in system.marks):
             return system
     names = ", ".join(system.name for system in INIT_SYSTEMS)
     raise ConfigError(f"{root}: no init system is found there (known: {names}); name one with --init")
