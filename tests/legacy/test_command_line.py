@@ -121,9 +121,9 @@ def test_a_start_script_may_close_the_standard_streams(old_agent: Any, wait: Any
     pid_file = old_agent.folder / "agent.pid"
     line = f"exec {shlex.join(old_agent.command('-p', pid_file, old_agent.config))} {closed}"
     assert subprocess.run(["sh", "-c", line], env=old_agent.environment, check=False, timeout=60).returncode == 0
-    assert "[INFO] Agent 3" in old_agent.logged()
     os.kill(int(pid_file.read_text()), signal.SIGTERM)
     wait(lambda: not pid_file.exists(), "the end")
+    assert "[INFO] Agent 3" in old_agent.logged()
     assert "[INFO] Agent stopping\n" in old_agent.logged()
 
 

@@ -83,11 +83,13 @@ def test_what_an_old_object_opened_in_one_call_it_can_use_in_the_next(
             found = database.execute("SELECT answer FROM queue WHERE answer IS NOT NULL ORDER BY number").fetchall()
             return [json.loads(answer)["message"] for (answer,) in found]
 
-        wait(lambda: len(answers()) == 3, "the answers")
-        if process is not None:
-            assert old_agent.stop(process)[0] == 0
-        else:
-            os.kill(int(pid_file.read_text()), signal.SIGTERM)
-            wait(lambda: not pid_file.exists(), "the end")
+        try:
+            wait(lambda: len(answers()) == 3, "the answers")
+        finally:
+            if process is not None:
+                assert old_agent.stop(process)[0] == 0
+            else:
+                os.kill(int(pid_file.read_text()), signal.SIGTERM)
+                wait(lambda: not pid_file.exists(), "the end")
         assert answers() == ["3", "2", "1"]
         assert "[ERROR]" not in old_agent.logged()
