@@ -267,6 +267,109 @@ def test_what_it_holds(tmp_path: Path) -> None:
     assert {name: evidence.claim for name, evidence in found.items()} == {"eth5": Claim.CONFIGURED, "eth7": Claim.COULD}
 
 
+def test_routes_of_other_tables_are_no_error_and_stay_where_they_lead_somewhere() -> None:
+    policy = "routes: [{to: 0.0.0.0/0, via: 192.0.2.9, table: 101}, {to: 0.0.0.0/0, via: 10.0.0.1, table: 102}]"
+    text = f"network: {{ethernets: {{eth0: {{addresses: [10.0.0.2/24], {policy}}}, eth1: {{{policy}}}}}}}\n"
+    wanted = Interface("eth0", addresses=(ip_interface("192.0.2.42/24"),))
+    change = Change((wanted,), whole=False)
+    snapshot = Snapshot({"/etc/netplan/a.yaml": FileState(text.encode())}, {}, NICS)
+    assert BACKEND.read(snapshot.files, NICS)[0].routes == ()
+    found = BACKEND.render(change, snapshot)
+    (own,) = [yaml.safe_load(each.content or b"") for each in found if each.path == OWN]
+    assert own["network"]["ethernets"]["eth0"]["routes"] == [{"to": "0.0.0.0/0", "via": "192.0.2.9", "table": 101}]
+    assert BACKEND.plan(change, snapshot, found).apply.after  # it reads all of the files too
+
+
+def test_what_is_wrong_with_another_interface_does_not_hinder() -> None:
+    text = "network: {ethernets: {eth1: {gateway4: 10.0.0.1, routes: [{to: default, via: 10.0.0.2}]}}}\n"
+    change = Change((Interface("eth0", dhcp4=True),), whole=False)
+    snapshot = Snapshot({"/etc/netplan/a.yaml": FileState(text.encode())}, {}, NICS)
+    assert BACKEND.plan(change, snapshot, BACKEND.render(change, snapshot)).apply.after
+
+
+def test_the_renderer_of_a_kind_of_devices_is_no_device_and_moves_along() -> None:
+    text = "network:\n  ethernets:\n    renderer: NetworkManager\n    eth0: {dhcp4: y}\n    eth5: {dhcp4: n}\n"
+    files = {"/etc/netplan/a.yaml": text}
+    assert [each.dhcp4 for each in BACKEND.read({path: FileState(text.encode()) for path in files}, NICS)] == [
+        True,
+        False,
+    ]
+    found = rendered(Change((Interface("eth0", dhcp6=True),), whole=False), files, NICS)
+    assert found["/etc/netplan/a.yaml"] == text.replace("    eth0: {dhcp4: y}\n", "")
+    assert yaml.safe_load(found[OWN] or "")["network"]["ethernets"]["eth0"]["renderer"] == "NetworkManager"
+
+
+def test_a_cards_own_keys_and_what_is_said_of_an_address_that_stays_are_kept() -> None:
+    text = """\
+network:
+  ethernets:
+    eth0:
+      macaddress: 52:54:00:00:00:01
+      addresses: [192.0.2.42/24: {label: "eth0:x"}]
+      nameservers: {addresses: [192.0.2.53], search: ["~.", example.org]}
+"""
+    wanted = Interface("eth0", dhcp6=True, versions=(6,))
+    found = rendered(Change((wanted,), whole=False), {"/etc/netplan/a.yaml": text}, NICS)
+    assert yaml.safe_load(found[OWN] or "")["network"]["ethernets"]["eth0"] == {
+        "macaddress": "52:54:00:00:00:01",
+        "addresses": [{"192.0.2.42/24": {"label": "eth0:x"}}],
+        "dhcp4": False,
+        "dhcp6": True,
+        "nameservers": {"addresses": ["192.0.2.53"], "search": ["example.org", "~."]},
+    }
+
+
+BRIDGED = """\
+network:
+  ethernets:
+    eth0: {dhcp4: true}
+    eth5: {dhcp4: true}
+  bridges:
+    br0: {interfaces: [eth5]}
+  vlans:
+    eth0.9: {id: 9, link: eth0}
+"""
+
+
+def test_a_removed_card_that_others_are_made_of_stays_defined_and_up() -> None:
+    change = Change((Interface("eth0", dhcp6=True),), whole=False, removed=("eth5",))
+    snapshot = Snapshot({"/etc/netplan/a.yaml": FileState(BRIDGED.encode())}, {"networkd": "active"}, NICS)
+    found = BACKEND.render(change, snapshot)
+    (own,) = [yaml.safe_load(each.content or b"") for each in found if each.path == OWN]
+    assert own["network"]["ethernets"]["eth5"] == {"dhcp4": False, "dhcp6": False}
+    # What refers to a definition has to be in the same file, or in a later one.
+    assert own["network"]["bridges"] == {"br0": {"interfaces": ["eth5"]}}
+    assert own["network"]["vlans"] == {"eth0.9": {"id": 9, "link": "eth0"}}
+    steps = BACKEND.plan(change, snapshot, found).apply.after
+    assert [" ".join(step.argv) for step in steps][2:] == ["ip addr flush dev eth5 scope global"]
+
+
+def test_what_refers_to_a_card_whose_id_changes_for_a_pattern_follows() -> None:
+    files = {"/etc/netplan/a.yaml": BRIDGED, "/etc/netplan/b.yaml": "network: {ethernets: {a: {match: {name: e*}}}}\n"}
+    wanted = Interface("eth0", addresses=(ip_interface("192.0.2.42/24"),))
+    found = rendered(Change((wanted,), whole=False, removed=("eth5",)), files, NICS)
+    network = merged([parse(path, text or "") for path, text in {**files, **found}.items()])
+    assert network["vlans"] == {"eth0.9": {"id": 9, "link": "0-guestagent-eth0"}}
+    assert network["bridges"] == {"br0": {"interfaces": ["0-guestagent-eth5"]}}
+    assert set(network["ethernets"]) == {"0-guestagent-eth0", "0-guestagent-eth5", "a"}
+
+
+def test_a_profile_that_networkmanager_has_handed_over_keeps_its_name() -> None:
+    text = """\
+network:
+  ethernets:
+    NM-14f59568:
+      renderer: NetworkManager
+      match: {name: eth0}
+      dhcp4: true
+      networkmanager: {uuid: 14f59568, name: Wired connection 1}
+"""
+    change = Change((Interface("eth0", dhcp6=True),), whole=False)
+    snapshot = Snapshot({"/etc/netplan/90-NM-14f59568.yaml": FileState(text.encode())}, {}, NICS)
+    steps = BACKEND.plan(change, snapshot, BACKEND.render(change, snapshot)).apply.harder
+    assert [step.argv for step in steps] == [("nmcli", "connection", "up", "Wired connection 1", "ifname", "eth0")]
+
+
 class TestNetplan(NetworkBackendContract):
     files: ClassVar[dict[str, str]] = {
         "/etc/netplan/50-cloud-init.yaml": CLOUD,

@@ -118,9 +118,9 @@ def boolean(value: Any, what: str) -> bool:
     :raises NetworkValueError: it means neither yes nor no.
     """
     text = str(value).strip().lower()
-    if text in ("true", "yes", "on", "1"):
+    if text in ("true", "yes", "on", "y", "1"):
         return True
-    if text in ("false", "no", "off", "0", "none", ""):
+    if text in ("false", "no", "off", "n", "0", "none", ""):
         return False
     raise NetworkValueError(f"{what}: {text[:100]!r} is neither true nor false")
 

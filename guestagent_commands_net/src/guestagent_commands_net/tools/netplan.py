@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from guestagent_commands_net.reading import find_files, program, read_files, rea
 from guestagent_core.errors import CommandError
 
 from .netplan_files import dump, in_order, merged, parse, without_entries
-from .netplan_form import KINDS, KNOWN_KEYS, read_definitions, write_definition
+from .netplan_form import KINDS, devices_of, is_known, keep_of_others, read_definitions, write_definition
 from .networkmanager_state import Manager
 from .probing import Found, claims_of
 from .services import is_masked, networkd_facts
@@ -66,7 +66,8 @@ class Netplan:
             for nic in nics:
                 ids = [each for _, each in known.of(nic.name)] + known.patterns(nic.name)
                 why = renderers.why_not(known.renderer(nic.name))
-                manager = renderers.manager_of(nic, ids)
+                profiles = [known.profile(*entry) for entry in known.of(nic.name)]
+                manager = renderers.manager_of(nic, ids, profiles)
                 if manager is not None:
                     found.holds[nic.name] = f"{manager} has it by netplan's {ids[0]!r}"
                 elif why is not None and ids:
@@ -93,7 +94,7 @@ class Netplan:
             return _name(kind, identifier, definition, nics)
 
         try:
-            found = read_definitions(network, name_of, "netplan")
+            found = read_definitions(network, name_of, "netplan", strict=False)
         except ValueError as error:
             raise CommandError(str(error)) from None
         return tuple(sorted(found, key=lambda interface: interface.name))
@@ -107,8 +108,13 @@ class Netplan:
         network = self._network(files)
         known = _Definitions(network, nics)
         current = self._current(network, known, change, nics)
-        # What a pattern would go on to configure needs a definition that says: nothing.
-        emptied = [Interface(name) for name in change.removed if known.patterns(name)]
+        # What a pattern would go on to configure needs a definition that says: nothing. So does what others refer to.
+        leaving = {entry for name in change.names for entry in known.of(name)}
+        emptied = [
+            Interface(name)
+            for name in change.removed
+            if known.patterns(name) or any(known.is_referred_to(each, leaving) for _, each in known.of(name))
+        ]
         interfaces = [*change.interfaces, *emptied]
         removed = set(change.removed) - {interface.name for interface in emptied}
         before = parse(_OWN, _decoded(_OWN, files[_OWN])) if _OWN in files else {}
@@ -131,19 +137,24 @@ class Netplan:
             for old_kind, old in entries:
                 (own.get(old_kind) or {}).pop(old, None)
             own[kind] = own.get(kind) or {}
-            own[kind][identifier] = self._definition(network, entries, wanted, identifier, ids)
+            definition = self._definition(network, entries, wanted, identifier, ids)
+            own[kind][identifier] = known.with_renderer(entries[0][0] if entries else kind, definition)
+        followers = known.followers({each for _, each in taken}, ids)
+        for kind, identifier in followers.keys() - taken:
+            own[kind] = {**(own.get(kind) or {}), identifier: followers[kind, identifier]}
+        taken |= followers.keys()
         return tuple(self._changes(files, before, own, taken))
 
     def _current(
         self, network: Mapping[str, Any], known: _Definitions, change: Change, nics: Sequence[Nic]
     ) -> dict[str, Interface]:
-        """The interfaces of the change as they are defined; without those that are replaced whatever they are."""
+        """The interfaces as they are defined; without those that are replaced, or left alone, whatever they are."""
         try:
             return {interface.name: interface for interface in self._read(network, nics)}
         except CommandError:
             pass
         found: dict[str, Interface] = {}
-        for wanted in change.interfaces:
+        for wanted in (*change.interfaces, *map(Interface, change.removed)):
             entries = known.of(wanted.name)
             only = {kind: {each: network[kind][each] for k, each in entries if k == kind} for kind, _ in entries}
             try:
@@ -162,9 +173,11 @@ class Netplan:
         ids: Mapping[str, str],
     ) -> dict[str, Any]:
         before = merged([network[kind][each] or {} for kind, each in entries])
-        definition = {key: value for key, value in before.items() if key not in KNOWN_KEYS}
+        kind = entries[0][0] if entries else ""
+        definition = {key: value for key, value in before.items() if not is_known(kind, key)}
         servers = before.get("nameservers")
         definition.update(write_definition(wanted))
+        keep_of_others(definition, before, wanted)
         if isinstance(servers, dict) and "nameservers" not in definition:
             others = {key: value for key, value in servers.items() if key not in ("addresses", "search")}
             definition.update({"nameservers": others} if others else {})
@@ -207,7 +220,7 @@ class Netplan:
         """Returns ``netplan generate`` and what makes the renderer read its files again."""
         after = apply_changes(snapshot.files, changes)
         old, new = self._network(snapshot.files), self._network(after)
-        before = {interface.name: interface for interface in self._read(old, snapshot.nics)}
+        before = self._current(old, _Definitions(old, snapshot.nics), change, snapshot.nics)
         wanted = list(change.interfaces)
         gone = [before.get(name, Interface(name)) for name in change.removed]
         back = [before[name] for name in change.names if name in before]
@@ -234,7 +247,8 @@ class Netplan:
         if by_manager:
             after.append(Step(("nmcli", "connection", "reload"), timeout=15))
         for each in by_manager:
-            profile = f"netplan-{known.of(each.name)[0][1] if known.of(each.name) else each.name}"
+            entries = known.of(each.name)
+            profile = known.profile(*entries[0]) if entries else f"netplan-{each.name}"
             after.append(Step(("nmcli", "device", "reapply", each.name), each.name, timeout=15, check=False))
             harder.append(Step(("nmcli", "connection", "up", profile, "ifname", each.name), each.name, timeout=30))
         for each in gone:
@@ -245,6 +259,8 @@ class Netplan:
             after.append(
                 Step(("ip", "addr", "flush", "dev", each.name, "scope", "global"), each.name, timeout=5, check=False)
             )
+            if any(known.is_referred_to(identifier, ()) for _, identifier in known.of(each.name)):
+                continue  # a bridge has it, or a VLAN is on it
             after.append(Step(("ip", "link", "set", "dev", each.name, "down"), each.name, timeout=5, check=False))
         if any(each.link is not None for each in there):
             # Devices that are made of others: only here the whole of it is needed at times.
@@ -261,15 +277,17 @@ class _Renderers:
         self._networkd_runs = snapshot.facts.get("networkd") == "active"
         self._manager = Manager(context)
 
-    def manager_of(self, nic: Nic, ids: Sequence[str]) -> str | None:
-        """Returns the renderer that has an interface in its hands because of one of the definitions ``ids``."""
+    def manager_of(self, nic: Nic, ids: Sequence[str], profiles: Sequence[str]) -> str | None:
+        """Returns the renderer that has an interface in its hands because of one of the definitions ``ids``, or as one
+        of NetworkManager's ``profiles``.
+        """
         index = read_text(self._context, f"/sys/class/net/{nic.name}/ifindex").strip() if self._networkd_runs else ""
         state = read_text(self._context, f"{_LINKS}/{index}") if index else ""
         if any(f"NETWORK_FILE={_NETWORKS}{each}.network\n" in state for each in ids):
             return "systemd-networkd"
         device = self._manager.devices.get(nic.name)
-        profiles = [f"netplan-{each}" for each in ids]
-        return "NetworkManager" if device is not None and device.is_held and device.profile in profiles else None
+        named = {*profiles, *(f"netplan-{each}" for each in ids)}
+        return "NetworkManager" if device is not None and device.is_held and device.profile in named else None
 
     def why_not(self, renderer: str) -> str | None:
         """Returns why nothing comes of a definition for ``renderer``; None: something does."""
@@ -312,6 +330,13 @@ def _name(kind: str, identifier: str, definition: Mapping[str, Any], nics: Seque
     return None
 
 
+def _references(definition: Mapping[str, Any]) -> set[str]:
+    """The ids of what a device is made of."""
+    members = definition.get("interfaces")
+    found = [*(members if isinstance(members, list) else ()), definition.get("link")]
+    return {str(each) for each in found if each is not None}
+
+
 class _Definitions:
     """Which definitions are about which interface."""
 
@@ -321,13 +346,13 @@ class _Definitions:
         """The kinds and ids of the definitions that are about an interface and no other, by its name."""
         self._patterns: list[tuple[str, Mapping[str, Any]]] = []
         for kind in KINDS:
-            for identifier, definition in (network.get(kind) or {}).items():
-                name = _name(kind, str(identifier), definition or {}, nics)
-                match = (definition or {}).get("match")
+            for identifier, definition in devices_of(network, kind).items():
+                name = _name(kind, identifier, definition, nics)
+                match = definition.get("match")
                 if name is not None:
-                    self.entries.setdefault(name, []).append((kind, str(identifier)))
+                    self.entries.setdefault(name, []).append((kind, identifier))
                 elif isinstance(match, Mapping) and "macaddress" not in match:
-                    self._patterns.append((str(identifier), match))
+                    self._patterns.append((identifier, match))
 
     def of(self, name: str) -> list[tuple[str, str]]:
         return self.entries.get(name, [])
@@ -339,6 +364,51 @@ class _Definitions:
             for identifier, match in self._patterns
             if match.get("name") is None or fnmatchcase(name, str(match["name"]))
         ]
+
+    def is_referred_to(self, identifier: str, leaving: Collection[tuple[str, str]]) -> bool:
+        """Whether another definition than those that are ``leaving`` is made of this one: netplan refuses all files
+        where what one refers to is not there.
+        """
+        return any(entry not in leaving and identifier in _references(definition) for entry, definition in self._all())
+
+    def followers(self, moved: Iterable[str], ids: Mapping[str, str]) -> dict[tuple[str, str], Any]:
+        """The definitions that are made of those that are ``moved``, by the ids that these have now.
+
+        netplan wants to know what a definition refers to at the end of its file, whatever later files define.
+        """
+        new = {each: ids[name] for name, entries in self.entries.items() if name in ids for _, each in entries}
+        moved = set(moved)
+        found: dict[tuple[str, str], Any] = {}
+        size = -1
+        while size < len(found):
+            size = len(found)
+            for (kind, identifier), definition in self._all():
+                if (kind, identifier) not in found and moved.intersection(_references(definition)):
+                    found[kind, identifier] = self.with_renderer(kind, definition)
+                    moved.add(identifier)
+        for definition in found.values():
+            if "link" in definition:
+                definition["link"] = new.get(str(definition["link"]), definition["link"])
+            if isinstance(definition.get("interfaces"), list):
+                definition["interfaces"] = [new.get(str(each), each) for each in definition["interfaces"]]
+        return found
+
+    def with_renderer(self, kind: str, definition: Mapping[str, Any]) -> dict[str, Any]:
+        """A definition, with the renderer that all of its kind have in the file that it leaves."""
+        renderer = (self._network.get(kind) or {}).get("renderer")
+        return {**({"renderer": renderer} if renderer else {}), **definition}
+
+    def _all(self) -> Iterator[tuple[tuple[str, str], Mapping[str, Any]]]:
+        for kind, devices in self._network.items():
+            for identifier, definition in devices.items() if isinstance(devices, Mapping) else ():
+                if isinstance(definition, Mapping):
+                    yield (kind, str(identifier)), definition
+
+    def profile(self, kind: str, identifier: str) -> str:
+        """The name that NetworkManager's profile gets: NetworkManager itself may have said which."""
+        manager = devices_of(self._network, kind)[identifier].get("networkmanager")
+        name = manager.get("name") if isinstance(manager, Mapping) else None
+        return str(name or f"netplan-{identifier}")
 
     def renderer(self, name: str) -> str:
         for kind, identifier in self.of(name):

@@ -19,45 +19,64 @@ from guestagent_commands_net.conversions import (
 )
 from guestagent_commands_net.model import Bond, Dns, Interface, Route, Vlan
 
+from .route_lines import still_leads
+
 if TYPE_CHECKING:
     from guestagent_commands_net.model import IPInterface
 
-__all__ = ("KINDS", "KNOWN_KEYS", "read_definitions", "write_definition")
+__all__ = ("KINDS", "devices_of", "is_known", "keep_of_others", "read_definitions", "write_definition")
 
 KINDS = ("ethernets", "bonds", "vlans")
 """The kinds of devices that the model has."""
 
-KNOWN_KEYS = frozenset({
+_KNOWN_KEYS = frozenset({
     "accept-ra", "addresses", "dhcp4", "dhcp6", "gateway4", "gateway6", "id", "interfaces", "link", "macaddress", "mtu",
     "nameservers", "parameters", "routes",
 })  # fmt: skip
-"""The keys of a device that :func:`write_definition` writes; all others are somebody's own."""
-
+_CARDS_OWN_KEYS = frozenset({"link", "macaddress"})  # of a card's virtual function, and an address in place of its own
 _ROUTE_KEYS = {"to", "via", "metric", "on-link", "mtu", "from", "scope", "type", "table"}
 
 
+def devices_of(config: Mapping[str, Any], kind: str, where: str = "netplan") -> dict[str, Mapping[str, Any]]:
+    """Returns the definitions of a kind by their ids, without the renderer that all of the kind may be given.
+
+    :raises NetworkValueError: one is no mapping.
+    """
+    devices = _mapping(config.get(kind), f"{where}: {kind}")
+    return {str(each): _mapping(value, f"{where}: {each}") for each, value in devices.items() if each != "renderer"}
+
+
 def read_definitions(
-    config: Mapping[str, Any], name_of: Callable[[str, str, Mapping[str, Any]], str | None], where: str
+    config: Mapping[str, Any],
+    name_of: Callable[[str, str, Mapping[str, Any]], str | None],
+    where: str,
+    *,
+    strict: bool = True,
 ) -> list[Interface]:
     """Returns the interfaces that ``config`` defines, without any about which ``name_of`` says None.
 
     :param name_of: the name of the interface that a kind, an id and a definition are of.
     :param where: the file, for errors.
+    :param strict: whether what the model has not is an error; else it is left out.
     :raises NetworkValueError: a definition is wrong, or has what the model has not; the text names the key.
     """
     names: dict[str, str] = {}
     found: list[tuple[str, str, Mapping[str, Any]]] = []
     for kind in KINDS:
-        for identifier, definition in _mapping(config.get(kind), f"{where}: {kind}").items():
-            definition = _mapping(definition, f"{where}: {identifier}")
-            name = name_of(kind, str(identifier), definition)
+        for identifier, definition in devices_of(config, kind, where).items():
+            name = name_of(kind, identifier, definition)
             if name is not None:
-                names[str(identifier)] = name
-                found.append((kind, str(identifier), definition))
-    return [_interface(kind, names[key], definition, names, f"{where}: {key}") for kind, key, definition in found]
+                names[identifier] = name
+                found.append((kind, identifier, definition))
+    return [
+        _interface(kind, names[key], definition, names, f"{where}: {key}", strict=strict)
+        for kind, key, definition in found
+    ]
 
 
-def _interface(kind: str, name: str, definition: Mapping[str, Any], names: Mapping[str, str], where: str) -> Interface:
+def _interface(
+    kind: str, name: str, definition: Mapping[str, Any], names: Mapping[str, str], where: str, *, strict: bool
+) -> Interface:
     link: Vlan | Bond | None = None
     if kind == "vlans":
         parent = str(definition.get("link"))
@@ -69,7 +88,12 @@ def _interface(kind: str, name: str, definition: Mapping[str, Any], names: Mappi
     mac = match.get("macaddress") if kind == "ethernets" else definition.get("macaddress")
     servers = _mapping(definition.get("nameservers"), f"{where}: 'nameservers'")
     mtu, accept_ra = definition.get("mtu"), definition.get("accept-ra")
-    routes = [_route(each, f"{where}: 'routes'") for each in items(definition.get("routes"), f"{where}: 'routes'")]
+    search = [str(each) for each in items(servers.get("search"), f"{where}: 'nameservers'")]
+    entries = items(definition.get("routes"), f"{where}: 'routes'")
+    if not strict:
+        search = [each for each in search if not each.startswith("~")]  # systemd-resolved's: nothing is searched in it
+        entries = [each for each in entries if not _beyond_the_model(_mapping(each, where))]
+    routes = [_route(each, f"{where}: 'routes'") for each in entries]
     for version in (4, 6):
         gateway = definition.get(f"gateway{version}")
         if gateway:
@@ -84,7 +108,7 @@ def _interface(kind: str, name: str, definition: Mapping[str, Any], names: Mappi
                 address(each, None, f"{where}: 'nameservers'")
                 for each in items(servers.get("addresses"), f"{where}: 'nameservers'")
             ),
-            tuple(str(each) for each in items(servers.get("search"), f"{where}: 'nameservers'")),
+            tuple(search),
         ),
         mtu=None if mtu is None else number(mtu, f"{where}: 'mtu'"),
         dhcp4=boolean(definition.get("dhcp4", False), f"{where}: 'dhcp4'"),
@@ -102,10 +126,9 @@ def _address(entry: Any, where: str) -> IPInterface:
 
 def _route(entry: Any, where: str) -> Route:
     entry = _mapping(entry, where)
-    unknown = set(entry) - _ROUTE_KEYS
-    kept = {key for key in ("table", "type", "from") if entry.get(key) not in (None, "unicast", 254, "254")}
-    if unknown or kept:
-        raise NetworkValueError(f"{where}: a route with {', '.join(sorted(unknown | kept))} cannot be kept")
+    beyond = _beyond_the_model(entry)
+    if beyond:
+        raise NetworkValueError(f"{where}: a route with {', '.join(sorted(beyond))} cannot be kept")
     gateway = entry.get("via")
     via = None if gateway in (None, "") else address(gateway, None, f"{where}: 'via'")
     to = str(entry.get("to"))
@@ -124,6 +147,45 @@ def _route(entry: Any, where: str) -> Route:
         boolean(entry.get("on-link", False), f"{where}: 'on-link'"),
         None if mtu is None else number(mtu, f"{where}: 'mtu'"),
     )
+
+
+def _beyond_the_model(entry: Mapping[str, Any]) -> set[str]:
+    """The keys of a route that the model has no place for."""
+    unknown = {str(key) for key in set(entry) - _ROUTE_KEYS}
+    return unknown | {key for key in ("table", "type", "from") if entry.get(key) not in (None, "unicast", 254, "254")}
+
+
+def keep_of_others(definition: dict[str, Any], before: Mapping[str, Any], interface: Interface) -> None:
+    """Adds to the ``definition`` of ``interface`` what of an older one the model has not: routes of other tables,
+    domains of which systemd-resolved asks these servers, and what is said of an address that stays.
+    """
+    routes = [*definition.get("routes", ()), *_routes_of_others(before.get("routes"), interface)]
+    if routes:
+        definition["routes"] = routes
+    said = {next(iter(each)): each for each in before.get("addresses") or () if isinstance(each, Mapping) and each}
+    if said:
+        definition["addresses"] = [said.get(each, each) for each in definition.get("addresses", ())]
+    domains = [each for each in (before.get("nameservers") or {}).get("search") or () if str(each).startswith("~")]
+    if domains and interface.dns.servers:
+        servers = definition["nameservers"]
+        servers["search"] = [*servers.get("search", ()), *domains]
+
+
+def _routes_of_others(entries: Any, interface: Interface) -> list[Mapping[str, Any]]:
+    """Those that still lead somewhere once ``interface`` is what is configured."""
+    kept = []
+    for entry in map(dict, entries or ()):
+        via, source = (entry.get(key) and str(entry[key]) for key in ("via", "from"))
+        version = 6 if ":" in f"{via or entry.get('to')}" else 4
+        near = boolean(entry.get("on-link", False), "'on-link'") or still_leads(via, None, interface, version)
+        if _beyond_the_model(entry) and near and still_leads(None, source, interface, version):
+            kept.append(entry)
+    return kept
+
+
+def is_known(kind: str, key: str) -> bool:
+    """Returns whether :func:`write_definition` writes ``key``; all others are somebody's own."""
+    return key in _KNOWN_KEYS and not (kind == "ethernets" and key in _CARDS_OWN_KEYS)
 
 
 def write_definition(interface: Interface) -> dict[str, Any]:

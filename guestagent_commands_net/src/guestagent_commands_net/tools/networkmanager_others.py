@@ -32,10 +32,12 @@ def cards_of_others(context: Context, nics: Sequence[Nic], manager: Manager, pro
         device = manager.devices.get(name)
         of_ifcfg = name in ifcfg and _is_preferred(ifcfg[name], profiles.best(name), manager)
         if device is not None and device.is_held:
-            path = manager.file_of(name) if ifcfg else ""
+            path = manager.file_of(name)
             # An old one does not tell by which file.
             by_ifcfg = of_ifcfg if path is None else path.startswith(f"{_IFCFG_FOLDER}/")
-            return by_ifcfg or device.profile.startswith(_NETPLAN)
+            # Profiles that NetworkManager has handed over to netplan keep their names.
+            by_netplan = path is not None and path.rpartition("/")[2].startswith(_NETPLAN)
+            return by_ifcfg or by_netplan or device.profile.startswith(_NETPLAN)
         of_netplan = [_is_netplans(each) for each in profiles.of(name)]
         return of_ifcfg or (bool(of_netplan) and all(of_netplan)) or (name in left and device is None)
 
