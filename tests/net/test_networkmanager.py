@@ -305,6 +305,95 @@ def test_a_file_that_cannot_be_understood_is_named(text: str, error: str) -> Non
         BACKEND.read({f"{FOLDER}/a": FileState(text.encode())}, NICS)
 
 
+EDITED = """\
+[connection]
+id=e
+uuid=1111
+type=ethernet
+interface-name=eth0
+
+[ipv4]
+method=manual
+{}"""
+STATIC = Interface("eth0", addresses=(ip_interface("192.0.2.42/24"),))
+
+
+def ipv4_of(text: str | None) -> list[str]:
+    lines = (text or "").split("[ipv4]\n")[1].split("\n\n")[0].splitlines()
+    return sorted(lines)
+
+
+def test_routes_of_other_tables_stay_where_they_lead_somewhere_and_are_none_of_the_main_table() -> None:
+    settings = """\
+address1=192.0.2.42/24,192.0.2.1
+route1=0.0.0.0/0,192.0.2.9
+route1_options=table=100
+route2=10.0.0.0/8,192.0.2.3
+route3=0.0.0.0/0,198.51.100.1
+route3_options=table=101
+route4=nowhere
+route4_options=table=102
+"""
+    files = {f"{FOLDER}/e": EDITED.format(settings)}
+    found = BACKEND.read({path: FileState(text.encode()) for path, text in files.items()}, NICS)
+    assert [str(route.destination) for route in found[0].routes] == ["0.0.0.0/0", "10.0.0.0/8"]
+    wanted = replace(STATIC, routes=(Route(ip_network("10.9.0.0/16"), ip_address("192.0.2.7")),))
+    (text,) = rendered(Change((wanted,), whole=False), files).values()
+    assert ipv4_of(text) == [
+        "address1=192.0.2.42/24", "method=manual",
+        "route1=10.9.0.0/16,192.0.2.7", "route2=0.0.0.0/0,192.0.2.9", "route2_options=table=100",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "addresses1=10.0.0.5;24;10.0.0.1;\nroutes1=10.1.0.0;16;10.0.0.9;5;\n",
+        "address=10.0.0.5/24,10.0.0.1\nroute=10.1.0.0/16,10.0.0.9,5\n",
+        "addresses=10.0.0.5,10.0.0.1\nroutes1=10.1.0.0/16,10.0.0.9,5\n",
+        "address1=10.0.0.5/24,0.0.0.0\ngateway=10.0.0.1\nroute1=10.1.0.0/16,10.0.0.9,5\n",
+    ],
+)
+def test_all_forms_of_addresses_and_routes_are_read_and_none_stays(settings: str) -> None:
+    files = {f"{FOLDER}/e": EDITED.format(settings)}
+    (found,) = BACKEND.read({path: FileState(text.encode()) for path, text in files.items()}, NICS)
+    assert found.addresses == (ip_interface("10.0.0.5/24"),)
+    assert found.routes == (
+        Route(ip_network("0.0.0.0/0"), ip_address("10.0.0.1")),
+        Route(ip_network("10.1.0.0/16"), ip_address("10.0.0.9"), 5),
+    )
+    (text,) = rendered(Change((STATIC,), whole=False), files).values()
+    assert ipv4_of(text) == ["address1=192.0.2.42/24", "method=manual"]
+
+
+def test_domains_that_only_say_which_servers_are_asked_are_no_error_and_stay() -> None:
+    files = {f"{FOLDER}/e": EDITED.format("address1=192.0.2.42/24\ndns=192.0.2.53;\ndns-search=~.;example.org;\n")}
+    wanted = Interface("eth0", dns=Dns(search=("example.com",)), dhcp6=True, versions=(6,))
+    (text,) = rendered(Change((wanted,), whole=False), files).values()
+    assert "dns-search=example.com;~.;" in ipv4_of(text)
+
+
+def test_of_copies_of_a_profile_one_alone_is_written() -> None:
+    text = EDITED.format("address1=10.0.0.5/24\n")
+    found = rendered(Change((STATIC,), whole=False), {f"{FOLDER}/e.nmconnection": text, f"{FOLDER}/e.bak": text})
+    assert list(found) == [f"{FOLDER}/e.nmconnection"]
+
+
+def test_files_that_networkmanager_does_not_take_are_none_of_ours(tmp_path: Path) -> None:
+    folder = tmp_path / FOLDER[1:]
+    folder.mkdir(parents=True)
+    for name in ("e.nmconnection", "e.nmconnection~", ".e.nmconnection.swp", "e.nmconnection.K3XQ71"):
+        (folder / name).write_text(EDITED.format("address1=10.0.0.5/24\n"))
+    assert list(BACKEND.gather(Context(root=tmp_path), NICS).files) == [f"{FOLDER}/e.nmconnection"]
+
+
+def test_a_profile_that_others_can_read_is_written_again_for_networkmanager_does_not_take_it() -> None:
+    (text,) = rendered(Change((STATIC,), whole=False), {}).values()
+    for mode, count in ((0o644, 1), (0o600, 0)):
+        files = {OURS: FileState((text or "").encode(), mode)}
+        assert len(BACKEND.render(Change((STATIC,), whole=False), Snapshot(files, {}, NICS))) == count
+
+
 class TestNetworkManager(NetworkBackendContract):
     files: ClassVar[dict[str, str]] = {
         f"{FOLDER}/mine": MINE,

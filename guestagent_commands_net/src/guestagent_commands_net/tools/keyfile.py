@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from guestagent_commands_net.checks import NetworkValueError
 from guestagent_commands_net.model import VERSIONS, Bond, Dns, Interface, Route, Vlan
 
 from .networkmanager_profiles import ETHERNET
+from .route_lines import still_leads
 
 if TYPE_CHECKING:
     from guestagent_commands_net.model import IPAddress, IPInterface
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
 
 __all__ = ("as_read", "is_idle", "read_profile", "write_profile")
 
-_KNOWN = re.compile(
-    r"(?:method|address\d+|addresses|gateway|dns|dns-search|route\d+(?:_options)?|routes|never-default)\Z"
-)
+_KNOWN = re.compile(r"(?:method|address(?:es)?\d*|gateway|dns|dns-search|routes?\d*(?:_options)?|never-default)\Z")
 _NOWHERE = {4: str(ip_address(0)), 6: "::"}  # a gateway that is none, where a metric follows
-_ROUTE = re.compile(r"route\d+\Z")
-_ADDRESS = re.compile(r"address\d+\Z")
+_ROUTE = re.compile(r"routes?\d*\Z")
+_ADDRESS = re.compile(r"address(?:es)?\d*\Z")
+_FIELDS = re.compile(r"([^/;,\s]+)(?:[/;](\d+))?[;,\s]*")
+_MAIN_TABLE = (None, "0", "254")
 
 
 def as_read(interface: Interface) -> Interface:
@@ -61,15 +62,14 @@ def read_profile(name: str, profile: SectionsFile, members: Iterable[str]) -> In
         items = dict(found.items()) if found is not None else {}
         for key, value in items.items():
             if _ADDRESS.match(key):
-                address, _, gateway = value.partition(",")
+                address, gateway = _fields(value, 24 if version == 4 else 64)
                 addresses.append(ip_interface(address))
-                routes += [_default(version, gateway)] if gateway else []
-            elif _ROUTE.match(key):
+                routes += _default(version, gateway)
+            elif _ROUTE.match(key) and _is_ours(items.get(f"{key}_options", "")):
                 routes.append(_read_route(version, value, items.get(f"{key}_options", "")))
-        if items.get("gateway"):
-            routes.append(_default(version, items["gateway"]))
+        routes += _default(version, items.get("gateway", ""))
         servers += [ip_address(server.partition("#")[0]) for server in _list(items.get("dns"))]
-        search += _list(items.get("dns-search"))
+        search += [domain for domain in _list(items.get("dns-search")) if not _is_asked_for(domain)]
     mtu = next((profile.get(section, "mtu") for section in ETHERNET if profile.get(section, "mtu")), None)
     return Interface(
         name,
@@ -96,10 +96,41 @@ def _read_link(profile: SectionsFile, members: Iterable[str]) -> Vlan | Bond | N
     return None
 
 
+def _fields(value: str, prefix: int) -> tuple[str, str]:
+    """Returns an address with its prefix, and what follows: ``192.0.2.7/24,192.0.2.1`` was ``192.0.2.7;24;192.0.2.1;``.
+
+    :param prefix: the one that NetworkManager takes where there is none.
+    """
+    found = _FIELDS.match(value.strip())
+    if found is None:
+        raise ValueError(f"{value[:100]!r} is not an address")
+    return f"{found[1]}/{found[2] or prefix}", value.strip()[found.end() :].strip(";, ")
+
+
+def _settings(options: str) -> dict[str, str]:
+    return dict(each.strip().partition("=")[::2] for each in options.split(",") if each.strip())
+
+
+def _is_ours(options: str) -> bool:
+    """Whether a route is one that the model has; those of other tables and kinds are somebody's own."""
+    settings = _settings(options)
+    return settings.get("table") in _MAIN_TABLE and settings.get("type", "unicast") == "unicast"
+
+
+def _is_asked_for(domain: str) -> bool:
+    """Whether servers are only asked for names in ``domain``, and short names are not searched there."""
+    return domain.startswith("~")
+
+
 def _read_route(version: int, value: str, options: str) -> Route:
-    destination, _, rest = value.partition(",")
-    gateway, _, metric = rest.partition(",")
-    settings = dict(each.partition("=")[::2] for each in options.split(",") if each)
+    destination, rest = _fields(value, 24 if version == 4 else 128)
+    metric, gateway = "", ""
+    for word in re.split(r"[;,]", rest):
+        if word.isdigit():
+            metric = word
+        elif word:
+            gateway = word
+    settings = _settings(options)
     via = ip_address(gateway) if gateway else None
     return Route(
         ip_network(destination, strict=False),
@@ -110,8 +141,10 @@ def _read_route(version: int, value: str, options: str) -> Route:
     )
 
 
-def _default(version: int, gateway: str) -> Route:
-    return Route(ip_network("0.0.0.0/0" if version == 4 else "::/0"), ip_address(gateway))
+def _default(version: int, gateway: str) -> list[Route]:
+    if not gateway or ip_address(gateway).is_unspecified:
+        return []
+    return [Route(ip_network("0.0.0.0/0" if version == 4 else "::/0"), ip_address(gateway))]
 
 
 def write_profile(profile: SectionsFile, interface: Interface, versions: Iterable[int]) -> None:
@@ -131,10 +164,15 @@ def write_profile(profile: SectionsFile, interface: Interface, versions: Iterabl
     if link is not None and interface.mac is not None:
         profile.set(wired, "cloned-mac-address", interface.mac)
     for version in versions:
-        profile.put(f"ipv{version}", lambda key: _KNOWN.match(key) is not None, _family(interface, version))
+        section = profile.section(f"ipv{version}")
+        before = dict(section.items()) if section is not None else {}
+        asked = [domain for domain in _list(before.get("dns-search")) if _is_asked_for(domain)]
+        items = _family(interface, version, asked)
+        items += _routes_of_others(before, items, interface, version)
+        profile.put(f"ipv{version}", lambda key: _KNOWN.match(key) is not None, items)
 
 
-def _family(interface: Interface, version: int) -> list[tuple[str, str]]:
+def _family(interface: Interface, version: int, asked: Sequence[str] = ()) -> list[tuple[str, str]]:
     addresses, routes = interface.addresses_of(version), interface.routes_of(version)
     servers = interface.dns.of(version)
     if interface.dhcp(version) or (version == 6 and interface.accept_ra):
@@ -155,14 +193,37 @@ def _family(interface: Interface, version: int) -> list[tuple[str, str]]:
         items += _route(f"route{number}", route)
     if servers:
         items.append(("dns", "".join(f"{server};" for server in servers)))
-    if interface.dns.search:
+    search = [*interface.dns.search, *(asked if servers else ())]
+    if search:
         if method not in ("disabled", "ignore", "link-local"):
-            items.append(("dns-search", "".join(f"{domain};" for domain in interface.dns.search)))
+            items.append(("dns-search", "".join(f"{domain};" for domain in search)))
         elif not (interface.addresses or interface.dhcp4 or interface.dhcp6 or interface.accept_ra):
             raise NetworkValueError(
                 f"{interface.name}: NetworkManager has no place for search domains without addresses"
             )
     return items
+
+
+def _routes_of_others(
+    before: Mapping[str, str], items: list[tuple[str, str]], interface: Interface, version: int
+) -> Iterator[tuple[str, str]]:
+    """The routes of others that still lead somewhere, numbered behind those that there are."""
+    if not (interface.addresses_of(version) or interface.dhcp(version)):
+        return  # without an address there may be none
+    number = sum(_ROUTE.match(key) is not None for key, _ in items)
+    for key, value in before.items():
+        options = before.get(f"{key}_options", "")
+        if not _ROUTE.match(key) or _is_ours(options):
+            continue
+        try:
+            route, settings = _read_route(version, value, options), _settings(options)
+        except ValueError:
+            continue  # NetworkManager does not take it either
+        near = route.on_link or still_leads(str(route.gateway) if route.gateway else None, None, interface, version)
+        if near and still_leads(None, settings.get("src"), interface, version):
+            number += 1
+            yield f"route{number}", value
+            yield f"route{number}_options", options
 
 
 def _is_plain(route: Route) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -25,6 +26,9 @@ __all__ = ("NetworkManager",)
 
 _FOLDERS = (OWN_FOLDER, "/run/NetworkManager/system-connections", "/usr/lib/NetworkManager/system-connections")
 _TYPES = (*ETHERNET, "bond", "vlan")
+_IGNORED = re.compile(
+    r"\.|.*(?:~|\.pem|\.der|\.swpx?|\.[A-Za-z0-9]{6})\Z"
+)  # hidden, copies of editors, keys, half-written
 _MODE = 0o600  # NetworkManager takes no file that others can read, and drops the connection that it was for
 
 
@@ -73,7 +77,8 @@ class NetworkManager:
         return Snapshot(self._files(context), facts, tuple(nics))
 
     def _files(self, context: Context) -> dict[str, FileState]:
-        found = read_files(context, (path for folder in _FOLDERS for path in find_files(context, f"{folder}/*")))
+        paths = (path for folder in _FOLDERS for path in find_files(context, f"{folder}/*"))
+        found = read_files(context, (path for path in paths if not _IGNORED.match(path.rpartition("/")[2])))
         # No other kind is looked at: they may hold secrets.
         return {path: state for path, state in found.items() if _type(path, state) in _TYPES}
 
@@ -103,8 +108,7 @@ class NetworkManager:
             if isinstance(interface.link, Bond)
             for member in interface.link.members
         }
-        for interface in change.interfaces:
-            self._put(profiles, interface, snapshot)
+        configured = {self._put(profiles, interface, snapshot).path for interface in change.interfaces}
         for member, master in masters.items():
             active = snapshot.facts.get(f"uuid {member}")
             profile = profiles.best(member, active) or profiles.new(member)
@@ -118,11 +122,12 @@ class NetworkManager:
         for profile in profiles:
             before = snapshot.files.get(profile.path)
             content = profile.text().encode()
-            if before is None or before.content != content:
+            shown = before is not None and profile.path in configured and before.mode & 0o077
+            if before is None or before.content != content or shown:
                 changes.append(FileChange(profile.path, content, _MODE))
         return tuple(changes)
 
-    def _put(self, profiles: Profiles, wanted: Interface, snapshot: Snapshot) -> None:
+    def _put(self, profiles: Profiles, wanted: Interface, snapshot: Snapshot) -> SectionsFile:
         from .keyfile import as_read, is_idle, read_profile, write_profile
 
         name = wanted.name
@@ -136,12 +141,13 @@ class NetworkManager:
                     raise CommandError(f"{profile.path}: {error}") from None
         interface = merge(current, wanted)
         for other in profiles.of(name):
-            if other is not profile and other.path.startswith(OWN_FOLDER):
+            copied = uuid_of(other) == uuid_of(profile)  # of copies of a file NetworkManager takes the newest
+            if other is not profile and other.path.startswith(OWN_FOLDER) and not copied:
                 other.set("connection", "autoconnect", "false")  # two would take turns
         if profile is not None and profile.path.startswith(OWN_FOLDER) and current == as_read(interface):
             if profile.get("connection", "autoconnect") == "false":
                 profile.set("connection", "autoconnect", None)
-            return
+            return profile
         versions: Sequence[int] = VERSIONS
         if wanted.partial and current is not None and current.dns.search == interface.dns.search:
             versions = wanted.versions
@@ -150,6 +156,7 @@ class NetworkManager:
         profile.set("connection", "autoconnect", None)
         profile.set("connection", "type", _kind(interface, profile))
         write_profile(profile, interface, versions)
+        return profile
 
     def _take_out(self, profiles: Profiles, removed: Iterable[str], snapshot: Snapshot) -> list[SectionsFile]:
         """Makes profiles idle; returns those that are gone altogether. A card without any profile would get one that
