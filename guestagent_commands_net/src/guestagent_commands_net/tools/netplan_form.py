@@ -173,7 +173,7 @@ def keep_of_others(definition: dict[str, Any], before: Mapping[str, Any], interf
 
 def _routes_of_others(entries: Any, interface: Interface) -> list[Mapping[str, Any]]:
     """Those that still lead somewhere once ``interface`` is what is configured."""
-    kept = []
+    kept: list[Mapping[str, Any]] = []
     for entry in map(dict, entries or ()):
         via, source = (entry.get(key) and str(entry[key]) for key in ("via", "from"))
         version = 6 if ":" in f"{via or entry.get('to')}" else 4

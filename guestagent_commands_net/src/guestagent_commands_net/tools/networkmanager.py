@@ -26,9 +26,8 @@ __all__ = ("NetworkManager",)
 
 _FOLDERS = (OWN_FOLDER, "/run/NetworkManager/system-connections", "/usr/lib/NetworkManager/system-connections")
 _TYPES = (*ETHERNET, "bond", "vlan")
-_IGNORED = re.compile(
-    r"\.|.*(?:~|\.pem|\.der|\.swpx?|\.[A-Za-z0-9]{6})\Z"
-)  # hidden, copies of editors, keys, half-written
+_IGNORED = re.compile(r"\.|.*(?:~|\.pem|\.der|\.swpx?|\.[A-Za-z0-9]{6})\Z")
+"""What NetworkManager takes for no profile: hidden files, editors' copies, keys, and what is half-written."""
 _MODE = 0o600  # NetworkManager takes no file that others can read, and drops the connection that it was for
 
 
