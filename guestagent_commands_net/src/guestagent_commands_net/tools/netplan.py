@@ -137,7 +137,7 @@ class Netplan:
             for old_kind, old in entries:
                 (own.get(old_kind) or {}).pop(old, None)
             own[kind] = own.get(kind) or {}
-            definition = self._definition(network, entries, wanted, identifier, ids)
+            definition = self._definition(network, entries, wanted, identifier, ids, is_read=interface.name in current)
             own[kind][identifier] = known.with_renderer(entries[0][0] if entries else kind, definition)
         followers = known.followers({each for _, each in taken}, ids)
         for kind, identifier in followers.keys() - taken:
@@ -171,13 +171,16 @@ class Netplan:
         wanted: Interface,
         identifier: str,
         ids: Mapping[str, str],
+        *,
+        is_read: bool,
     ) -> dict[str, Any]:
         before = merged([network[kind][each] or {} for kind, each in entries])
         kind = entries[0][0] if entries else ""
         definition = {key: value for key, value in before.items() if not is_known(kind, key)}
         servers = before.get("nameservers")
         definition.update(write_definition(wanted))
-        keep_of_others(definition, before, wanted)
+        if is_read:
+            keep_of_others(definition, before, wanted)
         if isinstance(servers, dict) and "nameservers" not in definition:
             others = {key: value for key, value in servers.items() if key not in ("addresses", "search")}
             definition.update({"nameservers": others} if others else {})

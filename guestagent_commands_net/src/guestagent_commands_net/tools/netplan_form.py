@@ -174,11 +174,16 @@ def keep_of_others(definition: dict[str, Any], before: Mapping[str, Any], interf
 def _routes_of_others(entries: Any, interface: Interface) -> list[Mapping[str, Any]]:
     """Those that still lead somewhere once ``interface`` is what is configured."""
     kept: list[Mapping[str, Any]] = []
-    for entry in map(dict, entries or ()):
+    for entry in entries or ():
         via, source = (entry.get(key) and str(entry[key]) for key in ("via", "from"))
         version = 6 if ":" in f"{via or entry.get('to')}" else 4
         near = boolean(entry.get("on-link", False), "'on-link'") or still_leads(via, None, interface, version)
-        if _beyond_the_model(entry) and near and still_leads(None, source, interface, version):
+        instead = _beyond_the_model(entry) == {"from"} and any(
+            (each.destination, each.metric) == (route.destination, route.metric)
+            for route in [_route({**entry, "from": None}, "'routes'")]
+            for each in interface.routes
+        )
+        if _beyond_the_model(entry) and not instead and near and still_leads(None, source, interface, version):
             kept.append(entry)
     return kept
 
