@@ -328,6 +328,75 @@ def test_what_it_holds(tmp_path: Path) -> None:
     assert {name: evidence.claim for name, evidence in found.items()} == {"eth0": Claim.CONFIGURED, "eth5": Claim.COULD}
 
 
+FIXED = """\
+auto lo
+iface lo inet loopback
+
+auto eth0
+iface eth0 inet static
+    address 192.0.2.7/24
+"""
+COMMANDS = """\
+    up ip addr add 192.0.2.8/24 dev $IFACE label $IFACE:0
+    down ip addr del 192.0.2.8/24 dev $IFACE label $IFACE:0
+    up ip addr add 192.0.2.9/24 brd + dev eth0
+    up /sbin/ifconfig eth0:1 192.0.2.10 netmask 255.255.255.0 up
+    down ifconfig eth0:1 down
+    up ifconfig $IFACE inet6 add 2001:db8::7/64
+    up route add 198.51.100.1 dev eth0
+    up route add -net 10.0.0.0 gw 192.0.2.3 eth0
+    up route add default gw 192.0.2.1 eth0
+    up ip route add 10.9.0.0/16 via 192.0.2.3 dev ${IFACE}
+"""
+
+
+def test_commands_are_known_in_the_forms_in_which_manuals_and_providers_write_them() -> None:
+    found = read(**{MAIN: FIXED + COMMANDS})["eth0"]
+    assert [str(each) for each in found.addresses] == [
+        "192.0.2.7/24", "192.0.2.8/24", "192.0.2.9/24", "192.0.2.10/24", "2001:db8::7/64",
+    ]  # fmt: skip
+    assert [(str(each.destination), str(each.gateway)) for each in found.routes] == [
+        ("0.0.0.0/0", "192.0.2.1"), ("198.51.100.1/32", "None"), ("10.0.0.0/8", "192.0.2.3"),
+        ("10.9.0.0/16", "192.0.2.3"),
+    ]  # fmt: skip
+    wanted = Interface("eth0", addresses=(ip_interface("192.0.2.42/24"),))
+    (text,) = rendered(Change((wanted,), whole=False), FIXED + COMMANDS).values()
+    assert text == FIXED.replace("192.0.2.7", "192.0.2.42")
+
+
+def test_commands_that_would_take_the_address_away_or_fail_go_and_all_others_stay() -> None:
+    kept = """\
+    up ip route add default via 192.0.2.1 dev eth0 table 7
+    up ip rule add from 192.0.2.7 table 7
+    up ip link set $IFACE promisc on
+"""
+    gone = """\
+    up ifconfig $IFACE 0.0.0.0 up
+    up ip route add default via 198.51.100.1 dev eth0 table 8
+    up ip route add 192.0.2.0/24 dev eth0 src 192.0.2.7 table 7
+"""
+    wanted = Interface("eth0", addresses=(ip_interface("192.0.2.42/24"),))
+    (text,) = rendered(Change((wanted,), whole=False), FIXED + kept + gone).values()
+    assert text == FIXED.replace("192.0.2.7", "192.0.2.42") + kept
+
+
+def test_what_is_said_of_an_old_address_is_not_said_of_the_new_one() -> None:
+    before = FIXED + "iface eth0 inet6 static\n    address 2001:db8::7/64\n    preferred-lifetime 0\n    privext 0\n"
+    wanted = Interface("eth0", addresses=(ip_interface("2001:db8::42/64"),), versions=(6,))
+    (text,) = rendered(Change((wanted,), whole=False), before).values()
+    assert text == FIXED + "iface eth0 inet6 static\n    address 2001:db8::42/64\n    privext 0\n"
+
+
+def test_templates_and_patterns_are_no_interfaces() -> None:
+    text = FIXED + "\niface defaults-of-ethernet inet manual\n    mtu 9000\nauto /en*\niface en* inet dhcp\n"
+    assert list(read(**{MAIN: text})) == ["eth0"]
+
+
+def test_commas_between_name_servers_are_none_of_their_addresses() -> None:
+    found = read(**{MAIN: FIXED + "    dns-nameservers 192.0.2.53, 192.0.2.54\n"})["eth0"]
+    assert found.dns.servers == (ip_address("192.0.2.53"), ip_address("192.0.2.54"))
+
+
 class TestIfupdown(NetworkBackendContract):
     files: ClassVar[dict[str, str]] = {
         MAIN: OWN,

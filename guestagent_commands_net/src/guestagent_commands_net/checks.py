@@ -14,6 +14,7 @@ __all__ = (
     "check_mtu",
     "check_name",
     "check_option",
+    "is_name",
     "safe_label",
 )
 
@@ -27,12 +28,17 @@ class NetworkValueError(InvalidArgumentError):
     """A value cannot be part of a network's configuration; the text names it."""
 
 
+def is_name(name: str) -> bool:
+    """Returns whether an interface can have the name ``name``."""
+    return _NAME.match(name) is not None
+
+
 def check_name(name: str) -> str:
     """Returns ``name`` if an interface can have it.
 
     :raises NetworkValueError: it cannot.
     """
-    if not _NAME.match(name):
+    if not is_name(name):
         raise NetworkValueError(f"{name!r} cannot be the name of an interface")
     return name
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guestagent_commands_net.backends import FileChange, Plan, Snapshot, Step, Steps, apply_changes
+from guestagent_commands_net.checks import is_name
 from guestagent_commands_net.model import VERSIONS, Change, Interface, merge
 from guestagent_commands_net.reading import find_files, read_file, target_of
 from guestagent_core.errors import CommandError
@@ -122,7 +123,7 @@ class Ifupdown:
     def read(self, files: Files, nics: Sequence[Nic] = ()) -> tuple[Interface, ...]:
         """Returns the interfaces that have stanzas of methods that are known here."""
         parsed = self.parse(files)
-        names = {name for file in parsed.values() for name in file.names()}
+        names = {name for file in parsed.values() for name in file.names() if is_name(name)}  # others are templates
         found = (self._read_one(parsed, name) for name in sorted(names))
         return tuple(interface for interface in found if interface is not None)
 
@@ -158,7 +159,7 @@ class Ifupdown:
         return tuple(changes)
 
     def _put(self, files: Mapping[str, InterfacesFile], wanted: Interface) -> None:
-        from .ifupdown_form import FAMILIES, is_known, write_stanzas
+        from .ifupdown_form import FAMILIES, is_known, is_void, write_stanzas
 
         name = wanted.name
         stanzas = [block for file in files.values() for block in file.stanzas(name)]
@@ -184,7 +185,7 @@ class Ifupdown:
         replaced = [block for block in stanzas if whole or block.family in families]
         kept: dict[str, list[Option]] = {}
         for block in replaced:
-            own = [option for option in block.options if not is_known(option, name)]
+            own = [each for each in block.options if not is_known(each, name) and not is_void(each, interface)]
             if own and block.words[1] == name:
                 kept.setdefault(block.family, []).extend(own)
         home, place, starter = self._take(files, name, replaced, starters="own" if whole else "none")

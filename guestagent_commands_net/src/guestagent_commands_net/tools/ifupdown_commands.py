@@ -16,6 +16,7 @@ __all__ = ("Said", "read_command", "route_commands", "route_words", "router_comm
 _END = re.compile(r"\s*(?:[12]?>\s*/dev/null|2>&1|\|\|\s*(?:true|:))\s*\Z")
 _ACCEPT_RA = "/proc/sys/net/ipv6/conf/{}/accept_ra"
 _DIGITS = re.compile(r"\d+\Z")
+_IFACE = re.compile(r"\"?(?:\$IFACE\b|\$\{IFACE\})\"?")  # as the shell has it when ifup runs the command
 
 
 class Said(NamedTuple):
@@ -60,13 +61,15 @@ def read_command(command: str, interface: str) -> Said | None:
     """Returns what ``command`` says about ``interface``; None if it is about something else, or does more."""
     while _END.search(command):
         command = _END.sub("", command)
-    words = command.split()
+    words = _IFACE.sub(interface, command).split()
     if not words:
         return None
     program = words.pop(0).rpartition("/")[2]
     try:
         if program == "route":
             return _net_tools(words, interface)
+        if program == "ifconfig":
+            return _ifconfig(words, interface)
         if program == "ip":
             return _iproute(words, interface)
         if program == "echo" and words[1:] == [">", _ACCEPT_RA.format(interface)]:
@@ -89,7 +92,9 @@ def _net_tools(words: list[str], interface: str) -> Said | None:
     while words:
         key = words.pop(0)
         if key not in ("netmask", "gw", "metric", "dev"):
-            return None
+            if words:
+                return None
+            key, words = "dev", [key]  # it may stand alone at the end
         found[key] = words.pop(0)
     if found.get("dev", interface).partition(":")[0] != interface:
         return None
@@ -98,9 +103,44 @@ def _net_tools(words: list[str], interface: str) -> Said | None:
     elif "netmask" in found:
         target += "/" + found["netmask"]
     elif "/" not in target and not host:
-        return None  # guessed from the class of the address
+        target = _guessed(target)
     gateway = found.get("gw")
     return Said(_made(target, gateway, found.get("metric"), None, False))
+
+
+def _guessed(target: str) -> str:
+    """The network that net-tools take an address for: that of its class, if it is the first one of it."""
+    address = ip_address(target)
+    if address.version == 6:
+        return target
+    if not int(address):
+        return "0.0.0.0/0"
+    length = 8 if int(address) < 128 << 24 else 16 if int(address) < 192 << 24 else 24
+    network = ip_network(f"{address}/{length}", strict=False)
+    return str(network) if network.network_address == address else target
+
+
+def _ifconfig(words: list[str], interface: str) -> Said | None:
+    name, alias, _ = words.pop(0).partition(":")
+    if name != interface:
+        return None
+    if words[:1] == ["mtu"] and len(words) == 2:
+        return Said(mtu=int(words[1]))
+    if words == ["down"] and alias:
+        return Said()
+    while words[:1] in (["inet"], ["inet6"], ["add"], ["del"]):
+        words.pop(0)
+    target = words.pop(0)
+    found: dict[str, str] = {}
+    while words:
+        key = words.pop(0)
+        if key in ("netmask", "broadcast"):
+            found[key] = words.pop(0)
+        elif key not in ("up", "promisc"):
+            return None
+    if not int(ip_address(target.partition("/")[0])):
+        return Said()  # up without an address; after one it would take that away
+    return Said(address=ip_interface(f"{target}/{found['netmask']}" if "netmask" in found else target))
 
 
 def _net_tools_version(words: list[str]) -> int | None:
@@ -132,7 +172,7 @@ def _iproute(words: list[str], interface: str) -> Said | None:
                 found[key] = words.pop(0)
             elif (key, words.pop(0)) not in (("proto", "static"), ("scope", "link")):
                 return None
-        if found.get("dev", interface) not in (interface, "$IFACE", '"$IFACE"'):
+        if found.get("dev", interface) != interface:
             return None
         if target == "default":
             gateway = found.get("via", "")
@@ -140,7 +180,8 @@ def _iproute(words: list[str], interface: str) -> Said | None:
         return Said(_made(target, found.get("via"), found.get("metric"), found.get("mtu"), on_link))
     if "address".startswith(what) and words.pop(0) in ("add", "replace", "del", "delete"):
         target = words.pop(0)
-        if words[:1] == ["dev"] and words[1:] in ([interface], ["$IFACE"], ['"$IFACE"']):
+        said = dict(zip(words[::2], words[1::2], strict=True))
+        if said.pop("dev", None) == interface and set(said) <= {"brd", "broadcast", "label", "scope"}:
             return Said(address=ip_interface(target))
     elif "link".startswith(what) and words[:1] == ["set"]:
         rest = [word for word in words[1:] if word != "dev"]

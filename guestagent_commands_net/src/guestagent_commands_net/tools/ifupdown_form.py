@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface, ip_network
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from guestagent_commands_net.bonds import MODES, kernel_option
@@ -13,13 +14,14 @@ from guestagent_commands_net.model import Bond, Dns, Interface, Route, Vlan
 
 from .ifupdown_commands import read_command, route_commands, router_command
 from .ifupdown_dialects import DEBIAN, Dialect
+from .route_lines import still_leads
 
 if TYPE_CHECKING:
     from guestagent_commands_net.model import IPInterface
 
     from .ifupdown_file import Block, Option
 
-__all__ = ("FAMILIES", "is_known", "read_stanzas", "write_stanzas")
+__all__ = ("FAMILIES", "is_known", "is_void", "read_stanzas", "write_stanzas")
 
 FAMILIES = {4: "inet", 6: "inet6"}
 """The families of stanzas by the version of IP."""
@@ -30,7 +32,8 @@ _EXECUTORS = (_ROUTER, "apipa", "dhcp", "static")  # those that give addresses
 _METHODS = ("static", "dhcp", "auto", "manual")
 _KNOWN = frozenset({
     "accept_ra", "address", "autoconf", "broadcast", "dns-nameserver", "dns-nameservers", "dns-search", "gateway",
-    "metric", "mtu", "netmask", "network", "pointopoint", "vlan-id", "vlan-raw-device", "vlan_id", "vlan_raw_device",
+    "metric", "mtu", "netmask", "network", "pointopoint", "preferred-lifetime", "vlan-id", "vlan-raw-device",
+    "vlan_id", "vlan_raw_device",
 })  # fmt: skip
 _COMMANDS = ("up", "post-up", "pre-up", "down", "pre-down", "post-down")
 
@@ -41,6 +44,20 @@ def is_known(option: Option, interface: str) -> bool:
         return read_command(option.value, interface) is not None
     executor = option.key == "use" and option.value in _EXECUTORS
     return executor or option.key in _KNOWN or option.key.startswith(("bond-", "bond_"))
+
+
+def is_void(option: Option, interface: Interface) -> bool:
+    """Returns whether ``option`` is a command for a route, such as one of another table, that leads nowhere once
+    ``interface`` is what is configured: ``ifup`` would fail by it.
+    """
+    words = option.value.split()
+    if option.key not in _COMMANDS or "route" not in words or words[0].rpartition("/")[2] != "ip":
+        return False
+    said = dict(pairwise(words))
+    via, source = said.get("via"), said.get("src")
+    version = 6 if "-6" in words or ":" in f"{via or source}" else 4
+    near = "onlink" in words or still_leads(via, None, interface, version)
+    return not near or not still_leads(None, source, interface, version)
 
 
 def read_stanzas(name: str, stanzas: Sequence[Block], dialect: Dialect = DEBIAN) -> Interface | None:
@@ -83,7 +100,7 @@ def read_stanzas(name: str, stanzas: Sequence[Block], dialect: Dialect = DEBIAN)
                 mtu = said.mtu or mtu
                 accept_ra = accept_ra if said.accept_ra is None else said.accept_ra
             elif option.key in ("dns-nameservers", "dns-nameserver"):
-                servers += [ip_address(word) for word in option.value.split()]
+                servers += [ip_address(word) for word in option.value.replace(",", " ").split()]
             elif option.key == "dns-search":
                 search += option.value.split()
             elif option.key == "use" and option.value == _ROUTER:
