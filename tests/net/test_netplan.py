@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_interface
+from dataclasses import replace
+from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ from hypothesis import given
 from tests.net.models import CARDS, QUICK, DictStore, changes, nics_of, vectors
 
 from guestagent_commands_net.backends import Claim, FileState, Snapshot
-from guestagent_commands_net.model import Change, Interface, Nic, merge
+from guestagent_commands_net.model import Change, Interface, Nic, Route, merge
 from guestagent_commands_net.readers.sources import read_store
 from guestagent_commands_net.testing import NetworkBackendContract, apply_changes
 from guestagent_commands_net.tools.netplan import Netplan
@@ -278,6 +279,16 @@ def test_routes_of_other_tables_are_no_error_and_stay_where_they_lead_somewhere(
     (own,) = [yaml.safe_load(each.content or b"") for each in found if each.path == OWN]
     assert own["network"]["ethernets"]["eth0"]["routes"] == [{"to": "0.0.0.0/0", "via": "192.0.2.9", "table": 101}]
     assert BACKEND.plan(change, snapshot, found).apply.after  # it reads all of the files too
+
+
+def test_a_route_from_an_address_gives_way_to_one_of_the_host_to_the_same_network() -> None:
+    addresses = "addresses: [192.0.2.42/24], routes: [{to: default, via: 192.0.2.9, from: 192.0.2.42}]"
+    files = {"/etc/netplan/a.yaml": f"network: {{ethernets: {{eth0: {{{addresses}}}}}}}\n"}
+    wanted = Interface("eth0", addresses=(ip_interface("192.0.2.42/24"),))
+    for routes, via in ((), "192.0.2.9"), ((Route(ip_network("0.0.0.0/0"), ip_address("192.0.2.1")),), "192.0.2.1"):
+        found = rendered(Change((replace(wanted, routes=routes, mtu=1400),), whole=False), files, NICS)
+        definition = yaml.safe_load(found[OWN] or "")["network"]["ethernets"]["eth0"]
+        assert [route["via"] for route in definition["routes"]] == [via]
 
 
 def test_what_is_wrong_with_another_interface_does_not_hinder() -> None:
