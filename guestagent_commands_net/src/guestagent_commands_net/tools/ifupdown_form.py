@@ -12,9 +12,9 @@ from guestagent_commands_net.bonds import MODES, kernel_option
 from guestagent_commands_net.checks import NetworkValueError
 from guestagent_commands_net.model import Bond, Dns, Interface, Route, Vlan
 
+from .foreign_routes import still_leads
 from .ifupdown_commands import read_command, route_commands, router_command
 from .ifupdown_dialects import DEBIAN, Dialect
-from .route_lines import still_leads
 
 if TYPE_CHECKING:
     from guestagent_commands_net.model import IPInterface

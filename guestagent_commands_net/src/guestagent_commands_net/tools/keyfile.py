@@ -12,8 +12,8 @@ from guestagent_commands_net.bonds import MODES, kernel_option
 from guestagent_commands_net.checks import NetworkValueError
 from guestagent_commands_net.model import VERSIONS, Bond, Dns, Interface, Route, Vlan
 
+from .foreign_routes import still_leads
 from .networkmanager_profiles import ETHERNET
-from .route_lines import still_leads
 
 if TYPE_CHECKING:
     from guestagent_commands_net.model import IPAddress, IPInterface

@@ -19,7 +19,7 @@ from guestagent_commands_net.conversions import (
 )
 from guestagent_commands_net.model import Bond, Dns, Interface, Route, Vlan
 
-from .route_lines import still_leads
+from .foreign_routes import still_leads
 
 if TYPE_CHECKING:
     from guestagent_commands_net.model import IPInterface

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import ip_address
 from itertools import pairwise
 
 from guestagent_commands_net.model import Interface, Route
 
+from .foreign_routes import still_leads
 from .ifupdown_commands import read_command
 
-__all__ = ("lines_of_others", "read_route_line", "route_line", "still_leads")
+__all__ = ("lines_of_others", "read_route_line", "route_line")
 
 
 def route_line(route: Route, interface: str | None) -> str:
@@ -49,16 +49,3 @@ def lines_of_others(lines: Iterable[str], interface: Interface, version: int) ->
             if near and still_leads(None, said.get("src"), interface, version):
                 kept.append(line)
     return kept
-
-
-def still_leads(gateway: str | None, source: str | None, interface: Interface, version: int) -> bool:
-    """Returns whether ``interface`` reaches a gateway, and has the address that packets are said to come from."""
-    if interface.dhcp(version):
-        return True  # nobody knows yet
-    try:
-        via, own = (None if text is None else ip_address(text) for text in (gateway, source))
-    except ValueError:
-        return True
-    addresses = interface.addresses_of(version)
-    near = via is None or via.is_link_local or any(via in address.network for address in addresses)
-    return near and (own is None or any(own == address.ip for address in addresses))

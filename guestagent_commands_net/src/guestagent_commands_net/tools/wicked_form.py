@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from guestagent_commands_net.bonds import MODES
 from guestagent_commands_net.model import Bond, Dns, Interface, Route, Vlan
 
+from .foreign_routes import still_leads
 from .gateway_routes import join_gateway_routes
-from .route_lines import still_leads
 from .shell_variables import single_quoted
 
 if TYPE_CHECKING:
