@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,12 +16,35 @@ from .backends import FileState
 if TYPE_CHECKING:
     from guestagent_core import Context
 
-    from .model import Change
+    from .model import Change, Interface
 
-__all__ = ("check_kept", "find_files", "find_paths", "program", "read_file", "read_files", "read_text", "target_of")
+__all__ = (
+    "all_readable",
+    "check_kept",
+    "find_files",
+    "find_paths",
+    "program",
+    "read_file",
+    "read_files",
+    "read_text",
+    "target_of",
+)
 
 _LARGEST = 4 << 20  # bytes; no file that configures a network is larger
 _FOLDERS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
+
+
+def all_readable(read: Callable[[dict[str, CommandError]], tuple[Interface, ...]]) -> tuple[Interface, ...]:
+    """Returns the interfaces that ``read`` finds, if it notes none that cannot be understood.
+
+    :param read: puts the errors of those into the dictionary that it is given, by their names.
+    :raises CommandError: the first of them.
+    """
+    broken: dict[str, CommandError] = {}
+    found = read(broken)
+    for error in broken.values():
+        raise error
+    return found
 
 
 def check_kept(change: Change, broken: Mapping[str, CommandError]) -> None:

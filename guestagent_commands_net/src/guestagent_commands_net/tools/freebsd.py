@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from guestagent_commands_net.backends import FileChange, Plan, Snapshot, Step, Steps
 from guestagent_commands_net.checks import NetworkValueError
 from guestagent_commands_net.model import VERSIONS, Change, Interface, merge
-from guestagent_commands_net.reading import check_kept, read_file
+from guestagent_commands_net.reading import all_readable, check_kept, read_file
 from guestagent_core.errors import CommandError
 
 from .freebsd_links import bonds_of, share_primary, variable, vlans_of
@@ -60,11 +60,7 @@ class Freebsd:
 
     def read(self, files: Files, nics: Sequence[Nic] = ()) -> tuple[Interface, ...]:
         """Returns the interfaces that have variables."""
-        broken: dict[str, CommandError] = {}
-        found = self._readable(files, nics, broken)
-        for error in broken.values():
-            raise error
-        return found
+        return all_readable(lambda broken: self._readable(files, nics, broken))
 
     def _readable(self, files: Files, nics: Sequence[Nic], broken: dict[str, CommandError]) -> tuple[Interface, ...]:
         """Returns the interfaces that can be understood; ``broken`` gets the errors of the others."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from guestagent_commands_net.backends import FileChange, FileState, Plan, Snapshot, Step, Steps, apply_changes
 from guestagent_commands_net.model import Bond, Change, Interface, Route, merge
-from guestagent_commands_net.reading import check_kept, find_files, read_files
+from guestagent_commands_net.reading import all_readable, check_kept, find_files, read_files
 from guestagent_core.errors import CommandError
 
 from .ifcfg_readers import NETWORK_MANAGER, NETWORK_SCRIPTS, IfcfgProfile, Readers, is_false
@@ -129,11 +129,7 @@ class Ifcfg:
 
     def read(self, files: Files, nics: Sequence[Nic] = ()) -> tuple[Interface, ...]:
         """Returns the interfaces that have files."""
-        broken: dict[str, CommandError] = {}
-        found = self._readable(files, nics, broken)
-        for error in broken.values():
-            raise error
-        return found
+        return all_readable(lambda broken: self._readable(files, nics, broken))
 
     def _readable(self, files: Files, nics: Sequence[Nic], broken: dict[str, CommandError]) -> tuple[Interface, ...]:
         """Returns the interfaces that can be understood; ``broken`` gets the errors of the others."""

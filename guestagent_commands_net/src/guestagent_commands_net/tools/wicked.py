@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from guestagent_commands_net.backends import FileChange, Plan, Snapshot, Step, Steps
 from guestagent_commands_net.model import VERSIONS, Change, Dns, Interface, merge
-from guestagent_commands_net.reading import check_kept, find_files, program, read_files
+from guestagent_commands_net.reading import all_readable, check_kept, find_files, program, read_files
 from guestagent_core.errors import CommandError
 
 from .gateway_routes import share_on_link
@@ -78,11 +78,7 @@ class Wicked:
 
     def read(self, files: Files, nics: Sequence[Nic] = ()) -> tuple[Interface, ...]:
         """Returns the interfaces that have files."""
-        broken: dict[str, CommandError] = {}
-        found = self._readable(files, broken)
-        for error in broken.values():
-            raise error
-        return found
+        return all_readable(lambda broken: self._readable(files, broken))
 
     def _readable(self, files: Files, broken: dict[str, CommandError]) -> tuple[Interface, ...]:
         """Returns the interfaces that can be understood; ``broken`` gets the errors of the others."""
