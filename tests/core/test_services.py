@@ -73,6 +73,28 @@ def test_the_running_program_is_the_default(tmp_path: Path, capsys: pytest.Captu
     assert "name the agent's program with --program" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("program", "problem"),
+    [
+        ("/opt/my agent/guestagent", "init systems take absolute paths"),
+        ("/opt/$HOME/guestagent", "init systems take absolute paths"),
+        ("usr/lib/guestagent/bin/guestagent", "init systems take absolute paths"),
+        ("/usr/lib/guestagent/bin", "not there"),
+    ],
+)
+def test_no_service_is_written_for_a_program_that_it_could_not_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], program: str, problem: str
+) -> None:
+    root = image(tmp_path, "systemd")
+    (root / program.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
+    if not (root / program.lstrip("/")).is_dir():
+        (root / program.lstrip("/")).touch()
+    before = files(root)
+    assert main(["service", "install", "--root", str(root), "--program", program]) == 1
+    assert problem in capsys.readouterr().err
+    assert files(root) == before
+
+
 def test_the_file_of_somebody_else_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = image(tmp_path, "sysv")
     theirs = root / "etc/init.d/guestagent"

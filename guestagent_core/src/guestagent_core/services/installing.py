@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,8 @@ from .detecting import InitSystem
 __all__ = ("install", "uninstall")
 
 _DEFAULT_PROGRAM = "/usr/bin/guestagent"
+_PUNCTUATION = "/ . _ + - @ : , ~"  # what neither shells nor systemd give a meaning to inside of a word
+_PROGRAM = re.compile(rf"/[\w{re.escape(_PUNCTUATION.replace(' ', ''))}]+")
 _MARK = "Written by: guestagent service install"
 _STARTING_TIME = 120.0  # seconds; stopping waits for the running command
 
@@ -27,9 +30,12 @@ def install(system: InitSystem, root: Path, program: str, *, start: bool = False
 
     :param program: the agent's program, a path of the guest.
     :param start: start it now, too.
-    :raises ConfigError: somebody else's file is in the way, the program is missing, or the init system refused.
+    :raises ConfigError: somebody else's file is in the way, the program is missing, or the init system refused or could
+        not read its path.
     """
-    if not resolve(root, program).exists():
+    if not _PROGRAM.fullmatch(program):
+        raise ConfigError(f"{program!r}: init systems take absolute paths of letters, digits and {_PUNCTUATION} only")
+    if not resolve(root, program).is_file():
         raise ConfigError(f"{program}: not there under {root}; name the agent's program with --program")
     text = (Path(__file__).parent / "files" / system.template).read_text()
     done = []
