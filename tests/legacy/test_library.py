@@ -13,7 +13,7 @@ from tests.unmeasured import unmeasured
 
 from guestagent_core import __version__
 from guestagent_core.config import AgentConfig, Config
-from guestagent_legacy.modules import active_session, old_modules
+from guestagent_legacy.modules import active_modules, old_modules
 from guestagent_legacy.session import Session
 
 
@@ -47,8 +47,9 @@ def test_wrong_use_of_register_is_told_as_it_was(agentlib: Any) -> None:
         poor = type("Poor", (), {name: value for name, value in vars(Good).items() if name != missing})()
         with pytest.raises(AttributeError, match=f"^{kind} plugin needs to define a '{missing}' method$"):
             agentlib.register(poor, poor)
-    session = active_session()
-    assert session is not None
+    modules = active_modules()
+    assert modules is not None
+    session = modules.session
     assert session.pairs == []
     good = Good()
     assert agentlib.register(good, good) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -113,6 +114,43 @@ def test_mistakes_are_told_by_check(tmp_path: Path, text: str, problem: str) -> 
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert problem in done.stderr
+
+
+OLD_INSTALLATION = {
+    "plugins/spool.py": "import plugins\nfrom plugins.lines import Parser\nclass Comm(plugins.XSComm): pass\n",
+    "plugins/lines.py": "import plugins\nclass Parser(plugins.JsonParser): pass\n",
+    "commands/units.py": "MEBIBYTE = 1 << 20\n",
+    "commands/sizes.py": """
+import commands
+from commands import units
+class Sizes(commands.CommandBase):
+    @commands.command_add("sizes.mebibyte")
+    def mebibyte_cmd(self, data):
+        return (0, str(units.MEBIBYTE))
+""",
+}
+
+
+@pytest.mark.parametrize("module", ["commands.sizes", "commands.command_list"])
+def test_modules_of_the_old_folders_are_found_by_their_old_names(tmp_path: Path, store: Any, module: str) -> None:
+    for name, text in OLD_INSTALLATION.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    tables = (
+        '[[channel]]\nexchange = "legacy"\nparser = "legacy"',
+        f"[channel.options]\nclass_name = 'plugins.spool:Comm'\nfolder = '{tmp_path}'",
+        f"[channel.parser_options]\nclass_name = 'plugins.spool:Parser'\nfolder = '{tmp_path}'",
+        f"[commands.legacy]\nmodules = ['{module}']\nfolder = '{tmp_path}'",
+    )
+    (tmp_path / "config.toml").write_text("\n".join(tables))
+    done = subprocess.run(
+        guestagent("check", "--config", tmp_path / "config.toml", "--root", tmp_path),
+        env={**os.environ, "XENSTORED_PATH": str(store.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_without_old_modules_there_are_no_old_commands(tmp_path: Path) -> None:

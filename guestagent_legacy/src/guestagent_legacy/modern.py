@@ -13,7 +13,7 @@ from typing import Any
 from guestagent_core import CommandBase, CommandRunner, Context
 
 from .adapters import OldExchange, OldParser
-from .modules import OldModules, active_session
+from .modules import OldModules, active_modules
 from .old_commands import pack_of
 from .session import Session
 
@@ -29,7 +29,7 @@ class ClassOptions:
     class_name: str
     """The module and the class, such as ``acme_comm:AcmeComm``."""
     folder: Path | None = None
-    """Where the module lies, if it is not installed."""
+    """Where the module lies, or the folder ``plugins`` with ``plugins.NAME``, if it is not installed."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """The keywords that the class is built with."""
 
@@ -67,7 +67,7 @@ class LegacyPack(CommandBase):
         modules: tuple[str, ...] = ()
         """The modules to import; the command classes that they define are built."""
         folder: Path | None = None
-        """Where the modules lie, if they are not installed."""
+        """Where the modules lie, or the folder ``commands`` with ``commands.NAME``, if they are not installed."""
         keywords: Mapping[str, Any] = field(default_factory=dict)
         """What the classes are built with, as by ``commands.init``: ``testmode``, ``tmpdir``, or a vendor's own."""
 
@@ -95,14 +95,22 @@ def _load(options: ClassOptions) -> Any:
 
 
 def _find(folder: Path | None) -> None:
-    if folder is not None and str(folder) not in sys.path:
+    if folder is None:
+        return
+    _modules().add_folder(folder)
+    if str(folder) not in sys.path:
         sys.path.append(str(folder))
 
 
 def _session() -> Session:
-    """Returns what old code of this process shares; from the first time on, it finds the old modules."""
-    session = active_session()
-    if session is None:
-        session = Session()
-        OldModules(session).install()
-    return session
+    """Returns what old code of this process shares."""
+    return _modules().session
+
+
+def _modules() -> OldModules:
+    """Returns what finds the old modules; from the first time on, it does."""
+    modules = active_modules()
+    if modules is None:
+        modules = OldModules(Session())
+        modules.install()
+    return modules

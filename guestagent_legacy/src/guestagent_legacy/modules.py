@@ -19,7 +19,7 @@ from .old_plugins import JsonParser, XSComm
 if TYPE_CHECKING:
     from .session import Session
 
-__all__ = ("OldModules", "active_session", "old_modules")
+__all__ = ("OldModules", "active_modules", "old_modules")
 
 _PACKAGES = ("commands", "plugins")
 _NAMES = ("agentlib", "commands", "commands.command_list", "plugins")
@@ -35,7 +35,17 @@ class OldModules(MetaPathFinder, Loader):
 
     def __init__(self, session: Session, folder: Path | None = None) -> None:
         self._session = session
-        self._folder = folder
+        self._folders: list[Path] = []
+        self._paths: dict[str, list[str]] = {name: [] for name in _PACKAGES}
+        if folder is not None:
+            self.add_folder(folder)
+
+    def add_folder(self, folder: Path) -> None:
+        """Has modules found in one more folder, from now on."""
+        if folder not in self._folders:
+            self._folders.append(folder)
+            for name, path in self._paths.items():  # each is the package's own __path__
+                path.append(str(folder / name))
 
     @property
     def session(self) -> Session:
@@ -67,8 +77,8 @@ class OldModules(MetaPathFinder, Loader):
         if fullname not in _NAMES:
             return None
         spec = spec_from_loader(fullname, self, origin="guestagent_legacy", is_package=fullname in _PACKAGES)
-        if spec is not None and fullname in _PACKAGES and self._folder is not None:
-            spec.submodule_search_locations = [str(self._folder / fullname)]
+        if spec is not None and fullname in _PACKAGES:
+            spec.submodule_search_locations = self._paths[fullname]
         return spec
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
@@ -84,10 +94,11 @@ class OldModules(MetaPathFinder, Loader):
         elif module.__name__ == "commands":
             vars(module).update(self._session.commands.members())
             self._session.commands.module = module
-        elif self._folder is not None:
-            for file in sorted((self._folder / "commands").glob("*.py")):
-                if file.stem not in _LISTS and not file.name.startswith("."):  # such as "._acme.py", of a Mac's tar
-                    import_module(f"commands.{file.stem}")
+        else:
+            for folder in self._folders:
+                for file in sorted((folder / "commands").glob("*.py")):
+                    if file.stem not in _LISTS and not file.name.startswith("."):  # such as "._acme.py", of a Mac's tar
+                        import_module(f"commands.{file.stem}")
 
 
 class _Commands(ModuleType):
@@ -101,9 +112,9 @@ class _Commands(ModuleType):
         return getattr(self.__dict__["_base"], name)
 
 
-def active_session() -> Session | None:
-    """Returns what the old modules of this process share, None if there are none."""
-    return next((finder.session for finder in sys.meta_path if isinstance(finder, OldModules)), None)
+def active_modules() -> OldModules | None:
+    """Returns what finds the old modules of this process, None if there are none."""
+    return next((finder for finder in sys.meta_path if isinstance(finder, OldModules)), None)
 
 
 @contextmanager
