@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from typing import Any
 
 import pytest
 
-from guestagent_core import CommandRegistry, ResponseTooLargeError
+from guestagent_core import CommandRegistry, Dispatcher, ResponseTooLargeError
 from guestagent_core.builtin import Builtin
 from guestagent_legacy.adapters import OldExchange, OldParser, adapted_exchange
 from guestagent_legacy.old_plugins import JsonParser, XSComm
@@ -42,6 +44,39 @@ def test_who_only_calls_get_request_gets_the_old_form(store: DevelopmentStore, c
     assert (comm.request_path, comm.response_path) == ("data/host", "data/guest")
     assert store.read("/local/domain/0/data/guest/1") == b"answer"
     assert store.read(REQUEST) is None
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_what_a_derived_class_took_and_did_not_hand_on_comes_again(
+    store: DevelopmentStore, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    class Choosy(XSComm):
+        asked = 0
+
+        def get_request(self) -> Any:
+            request = super().get_request()
+            if request is not None:
+                self.asked += 1
+                if self.asked <= 3 and fails:
+                    raise OSError("not up yet")
+            return request if self.asked > 3 else None
+
+    monkeypatch.setenv("XENSTORED_PATH", str(store.path))
+    exchange = adapted_exchange(Choosy())
+    dispatcher = Dispatcher(exchange, OldParser(JsonParser(CommandRegistry([Builtin])), CommandRegistry()))
+    thread = threading.Thread(target=dispatcher.run)
+    thread.start()
+    begun = time.monotonic()
+    store.write(REQUEST, b'{"name": "version"}')
+    try:
+        while store.read(REQUEST) is not None:
+            assert time.monotonic() < begun + 60
+            time.sleep(0.01)
+        assert time.monotonic() - begun > 1.9  # a pause before each but the first, which an early wake may end
+    finally:
+        dispatcher.stop()
+        thread.join()
+        exchange.close()
 
 
 def test_an_object_that_is_no_mapping_comes_back_as_it_was() -> None:

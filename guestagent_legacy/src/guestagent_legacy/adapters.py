@@ -7,6 +7,7 @@ one request at a time, with text where today there are bytes.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ("OldExchange", "OldParser", "WaitingOldExchange", "adapted_exchange", "current_runner")
 
 _log = logging.getLogger(__name__)
+_PAUSE = 1.0  # seconds
 _ORIGINAL = "guestagent_legacy.original"  # the key of the old object inside of today's mapping
 
 current_runner: ContextVar[CommandRunner | None] = ContextVar("guestagent_legacy_runner", default=None)
@@ -58,6 +60,13 @@ class OldExchange:
         if self._has_failed:
             self._has_failed = False
             return None
+        request = self._next_request()
+        if request is None:
+            return None
+        self._is_open = True
+        return _wrapped_request(request)
+
+    def _next_request(self) -> Any:
         try:
             request = self._call(self._exchange.get_request)
         except (Exception, SystemExit) as error:
@@ -69,10 +78,7 @@ class OldExchange:
         if self._failure:
             _log.info("The exchange works again (%s)", type(self._exchange))
             self._failure = ""
-        if request is None:
-            return None
-        self._is_open = True
-        return _wrapped_request(request)
+        return request
 
     def put_response(self, request: Request, response: Response) -> None:
         """Gives the old object its own request back, and the answer with text."""
@@ -104,17 +110,33 @@ class WaitingOldExchange(OldExchange):
         super().__init__(exchange)
         exchange.looks_itself = False  # a wait inside of get_request would take a wake away from the one that follows
 
+        self._pauses = False
+        self._woken = threading.Event()
+
     def get_request(self) -> Request | None:
-        """Returns the next request; several may be open."""
-        request = self._exchange.get_request()
-        return None if request is None else _wrapped_request(request)
+        """Returns the next request; several may be open.
+
+        A derived class that took a request and failed, or did not hand it on, gets it again after a second: before,
+        the next look into the store found it again.
+        """
+        request = self._next_request()
+        if request is None:
+            self._pauses = self._exchange.take_back() or bool(self._failure)
+            return None
+        self._exchange.last_taken = None
+        return _wrapped_request(request)
 
     def wait(self, timeout: float | None) -> bool:
         """Waits until there is something to do."""
-        return bool(self._exchange.wait(timeout))
+        if not self._pauses:
+            return bool(self._exchange.wait(timeout))
+        self._woken.wait(_PAUSE if timeout is None else min(timeout, _PAUSE))
+        self._woken.clear()
+        return bool(self._exchange.wait(0))
 
     def wake(self) -> None:
         """Ends the wait."""
+        self._woken.set()
         self._exchange.wake()
 
     def discard(self, request: Request) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -75,12 +76,17 @@ class XSComm:
         #: Whether :meth:`get_request` looks into the store itself, as for whoever calls nothing else.
         self.looks_itself = True
         self._handed_out: dict[str, Any] = {}  # today's requests by the path of the old ones
+        self._taken_back: deque[Any] = deque()
+        #: What :meth:`get_request` returned last, until :meth:`take_back` or whoever handed it on sets None.
+        self.last_taken: Any = None
 
     def get_request(self) -> Any:
         """Returns the next request, None if there is none."""
         request = self._exchange.get_request()
         if request is None and self.looks_itself and self._exchange.wait(0):
             request = self._exchange.get_request()
+        if request is None and self._taken_back:
+            request = self._taken_back.popleft()
         if request is None:
             return None
         old = {key: value for key, value in request.items() if key in ("id", "peer", "error")}
@@ -88,7 +94,16 @@ class XSComm:
         if "data" in request:
             old["data"] = request["data"].decode(errors="surrogateescape")
         self._handed_out[old["path"]] = request
+        self.last_taken = old
         return old
+
+    def take_back(self) -> bool:
+        """Makes :meth:`get_request` return again what it returned last; returns whether there is such a request."""
+        taken, self.last_taken = self.last_taken, None
+        request = None if taken is None else self._handed_out.pop(taken["path"], None)
+        if request is not None:  # else it was answered meanwhile
+            self._taken_back.append(request)
+        return request is not None
 
     def put_response(self, request: Any, response: Any) -> None:
         """Removes the request and writes the answer, both or neither."""
