@@ -76,7 +76,7 @@ def test_the_running_program_is_the_default(tmp_path: Path, capsys: pytest.Captu
 @pytest.mark.parametrize(
     ("program", "problem"),
     [
-        ("/opt/my agent/guestagent", "init systems take absolute paths"),
+        ("/usr/lib/my agent/guestagent", "init systems take absolute paths"),
         ("/opt/$HOME/guestagent", "init systems take absolute paths"),
         ("usr/lib/guestagent/bin/guestagent", "init systems take absolute paths"),
         ("/usr/lib/guestagent/bin", "not there"),
