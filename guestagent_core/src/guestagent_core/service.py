@@ -22,6 +22,7 @@ __all__ = ("pid_file", "serve")
 
 _log = logging.getLogger(__name__)
 _STUCK = 60.0  # seconds past its deadline after which a call counts as stuck
+_LONGEST_WAIT = 3600.0  # seconds; the system call takes no infinity, which a command may have for its time
 
 
 def serve(
@@ -182,9 +183,9 @@ def _watchdog_interval() -> float | None:
 
 
 def _until(*moments: float | None) -> float | None:
-    """Returns the seconds until the first of ``moments``; None: there is none."""
+    """Returns the seconds until the first of ``moments``, or some before it; None: there is none."""
     times = [moment for moment in moments if moment is not None]
-    return max(0.0, min(times) - time.monotonic()) if times else None
+    return min(max(0.0, min(times) - time.monotonic()), _LONGEST_WAIT) if times else None
 
 
 def _notify(state: str) -> None:

@@ -27,6 +27,10 @@ class Slow(CommandBase):
         self.context.run(["sh", "-c", 'touch "$1/begun"; until [ -e "$1/end" ]; do sleep 0.05; done', "sh", value])
         return 0, "ended"
 
+    @command("unlimited", timeout=float("inf"))
+    def unlimited(self, value):
+        return self.program(value)
+
     @command("stuck", timeout=0.001)
     def stuck(self, value):
         Path(value, "begun").touch()

@@ -65,3 +65,13 @@ def test_a_command_that_does_not_end_is_reported_without_a_service_manager(servi
     assert b"ended" in answers[0]
     service.end()
     assert service.log.count("local: stuck (#1) is past its deadline") == 1
+
+
+def test_a_command_may_have_all_the_time_there_is(service: Service) -> None:
+    service.told()
+    thread, answers = service.ask_in_background("unlimited")
+    (service.folder / "end").touch()
+    thread.join(PATIENCE)
+    assert b"ended" in answers[0]
+    assert service.end() == 0
+    assert "Traceback" not in service.log
