@@ -43,7 +43,8 @@ def serve(
     """
     watchdog = _watchdog_interval()
     ignored = frozenset(ignored)
-    with _events(_SIGNALS | ignored) as (next_event, cause):
+    watched = _SIGNALS | ignored
+    with _events(watched) as (next_event, cause):
         deadlines = DeadlineWatch(
             agent.running,
             lambda: cause(_LOOK),
@@ -65,7 +66,7 @@ def serve(
                 next_ping = time.monotonic() + watchdog
             if deadlines.next_look is not None and time.monotonic() >= deadlines.next_look:
                 deadlines.look()
-            if event is None or event == _LOOK:
+            if event is None or event not in watched:  # such as a signal that a plugin handles
                 continue
             if event in ignored:
                 _log.debug("Signal %d is ignored", event)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.core.running import PATIENCE
 
-from .managed import Service, Start
+from .managed import PACK, Service, Start
 
 
 def test_the_manager_is_told_of_the_start_and_the_end(service: Service) -> None:
@@ -42,6 +42,20 @@ def test_the_second_signal_kills_what_runs(service: Service) -> None:
     thread.join(PATIENCE)
     assert "SIGTERM again: the agent is ended at once" in service.log
     assert b"hung up" in answers[0]
+
+
+def test_a_signal_that_a_plugin_handles_ends_nothing(start: Start, folder: Path) -> None:
+    handles = f"import signal\nsignal.signal(signal.SIGUSR1, lambda *_: Path({str(folder)!r}, 'handled').touch())\n"
+    service = start(pack=PACK.replace("discovery.load_packs =", f"{handles}discovery.load_packs ="))
+    service.told()
+    service.process.send_signal(signal.SIGUSR1)
+    while not (folder / "handled").exists():
+        assert service.process.poll() is None
+    assert b'"0"' in service.ask("version")
+    service.process.terminate()
+    assert service.told() == "STOPPING=1"
+    assert service.wait() == 0
+    assert "SIGUSR1" not in service.log
 
 
 def test_sighup_reopens_the_log(start: Start, folder: Path) -> None:
