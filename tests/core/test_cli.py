@@ -75,6 +75,13 @@ def test_without_an_agent_a_call_says_so(folder: Path) -> None:
     assert done.stderr == f"guestagent: {folder}/none.sock: no agent listens there; is it running?\n"
 
 
+@pytest.mark.parametrize("timeout", ["0", "-1", "nan"])
+def test_a_time_out_that_is_none_is_a_clear_error(folder: Path, timeout: str) -> None:
+    done = guestagent("call", "--socket", str(folder / "none.sock"), f"--timeout={timeout}", "version")
+    assert done.returncode == 1
+    assert done.stderr.startswith("guestagent: --timeout must be more than 0 seconds, not ")
+
+
 def test_the_root_leads_to_the_socket(folder: Path) -> None:
     environment = {"STATE_DIRECTORY": "", "RUNTIME_DIRECTORY": ""}
     command = [sys.executable, "-m", "guestagent_core", "run", "--root", str(folder)]

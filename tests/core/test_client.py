@@ -281,8 +281,9 @@ def test_an_answer_beyond_every_measure_is_an_error(path: Path, monkeypatch: pyt
         assert failure(client) == f"{path}: the answer is larger than 10 bytes"
 
 
-def test_without_a_time_out_a_client_waits(path: Path) -> None:
-    with agent(path), LocalClient(path, timeout=None) as client:
+@pytest.mark.parametrize("timeout", [None, float("inf"), 1e10])
+def test_without_a_time_out_a_client_waits(path: Path, timeout: float | None) -> None:
+    with agent(path), LocalClient(path, timeout=timeout) as client:
         assert client.request(b"{}") == b"{}"
 
 

@@ -165,7 +165,7 @@ def _call(options: argparse.Namespace) -> int:
     text = options.value
     if text == "-":
         text = sys.stdin.buffer.read().decode(errors="surrogateescape").removesuffix("\n")
-    if options.timeout <= 0:
+    if not options.timeout > 0:  # nor is NaN
         raise ConfigError(f"--timeout must be more than 0 seconds, not {options.timeout}")
     path = options.socket or AgentConfig(root=options.root or Path("/")).places()["run_dir"] / "agent.sock"
     with LocalClient(path, timeout=options.timeout) as client:

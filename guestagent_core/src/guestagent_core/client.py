@@ -17,6 +17,7 @@ __all__ = ("LocalClient",)
 
 _CHUNK = 64 * 1024
 _RETRY = 0.01  # seconds
+_LONGEST_TIMEOUT = 1e6  # seconds; sockets take no infinity, and nothing beyond 24 days
 _LONGEST_ANSWER = 64 * 1024 * 1024  # bytes
 
 
@@ -24,7 +25,7 @@ class LocalClient:
     """Asks an agent over its Unix socket; connects when it is first asked, and again after an error.
 
     :param path: the socket.
-    :param timeout: how long a request may take, in seconds; None: no limit.
+    :param timeout: how long a request may take, in seconds; None, or more than 11 days: no limit.
     :param framing: that of the channel.
     """
 
@@ -44,7 +45,8 @@ class LocalClient:
         framer = FRAMERS[self._framing](len(data))
         if len(framer.feed(data)) != 1 or framer.finish():
             raise ValueError(f"The data is not one message in the framing {self._framing!r}")
-        deadline = None if self._timeout is None else time.monotonic() + self._timeout
+        timeout = self._timeout
+        deadline = None if timeout is None or timeout > _LONGEST_TIMEOUT else time.monotonic() + timeout
         try:
             if self._socket is None:
                 self._socket = self._connect(deadline)
