@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.server
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import pytest
+
+from guestagent_commands_system.downloads import Source, fetch
+from guestagent_commands_system.options import UpdateOptions
+from guestagent_core import CommandTimeoutError, Context
 
 from .conftest import Guest
 from .updates import leftovers, log_of, with_installer
@@ -45,6 +52,19 @@ def served(updatable: Guest) -> Iterator[str]:
                 self.send_header("Content-Length", "1000")
                 self.end_headers()
                 self.wfile.write(b"x")
+            elif self.path == "/slow.tar":
+                self.send_response(200)
+                self.send_header("Content-Length", "1000")
+                self.end_headers()
+                while True:
+                    self.wfile.write(b"x")
+                    time.sleep(0.05)
+            elif self.path == "/kept-open.tar":
+                self.send_response(200)
+                self.send_header("Content-Length", "4")
+                self.end_headers()
+                self.wfile.write(b"tidy")
+                self.rfile.read()
             elif self.path == "/rubbish.tar":
                 self.wfile.write(b"rubbish\r\n\r\n")
             else:
@@ -91,6 +111,27 @@ def test_what_goes_wrong_on_the_way_is_told(updatable: Guest, served: str, path:
     assert code == "500"
     assert message.startswith(text)
     assert leftovers(updatable) == []
+
+
+class OneSecond:
+    """Stands for the context of a call that has a second left."""
+
+    def __init__(self) -> None:
+        self.deadline = time.monotonic() + 1.0
+
+
+def test_a_server_that_sends_byte_by_byte_holds_nobody_beyond_the_deadline(served: str, tmp_path: Path) -> None:
+    began = time.monotonic()
+    with pytest.raises(CommandTimeoutError, match="The archive did not arrive in time"):
+        fetch(cast("Context", OneSecond()), Source(f"{served}/slow.tar", "0" * 32), tmp_path / "a", UpdateOptions())
+    assert time.monotonic() - began < 20, "and not the 50 s that the whole of it would take"
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_server_that_does_not_hang_up_is_not_waited_for(served: str, tmp_path: Path) -> None:
+    digest = hashlib.md5(b"tidy").hexdigest()
+    fetch(cast("Context", OneSecond()), Source(f"{served}/kept-open.tar", digest), tmp_path / "a", UpdateOptions())
+    assert (tmp_path / "a").read_bytes() == b"tidy"
 
 
 def test_a_server_that_is_not_there_is_told(updatable: Guest) -> None:

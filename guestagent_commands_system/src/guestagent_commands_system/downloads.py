@@ -15,6 +15,8 @@ from urllib.parse import unquote, urlsplit
 from guestagent_core import CommandError, CommandTimeoutError, InvalidArgumentError
 
 if TYPE_CHECKING:
+    from io import BufferedIOBase
+
     from guestagent_core import Context
 
     from .options import UpdateOptions
@@ -92,7 +94,7 @@ def fetch(context: Context, source: Source, target: Path, options: UpdateOptions
         raise CommandError(f"{algorithm.upper()} sums do not match ({source.digest[:_LONGEST_SHOWN]} != {got})")
 
 
-def _open(context: Context, url: str, options: UpdateOptions) -> IO[bytes]:
+def _open(context: Context, url: str, options: UpdateOptions) -> BufferedIOBase:
     try:
         scheme, path = urlsplit(url).scheme.lower(), urlsplit(url).path
     except ValueError:  # a network address that is none
@@ -119,11 +121,11 @@ def _open(context: Context, url: str, options: UpdateOptions) -> IO[bytes]:
         raise CommandError("The configuration insists on https (require_https)")
     for handler in handlers:
         opener.add_handler(handler)
-    opened: IO[bytes] = opener.open(url, timeout=min(_SILENCE, max(context.deadline - time.monotonic(), 0.1)))
+    opened: BufferedIOBase = opener.open(url, timeout=min(_SILENCE, max(context.deadline - time.monotonic(), 0.1)))
     return opened
 
 
-def _open_file(context: Context, path: str) -> IO[bytes]:
+def _open_file(context: Context, path: str) -> BufferedIOBase:
     file = context.path(path)
     if file.exists() and not file.is_file():
         raise OSError(errno.EINVAL, "Not a file")  # opening a queue would wait for its other end
@@ -141,10 +143,13 @@ def _told(error: Exception, url: str) -> CommandError:
     return CommandError(str(error) or type(error).__name__)
 
 
-def _copy(context: Context, stream: IO[bytes], file: IO[bytes], algorithm: str, limit: int) -> str:
+def _copy(context: Context, stream: BufferedIOBase, file: IO[bytes], algorithm: str, limit: int) -> str:
     digest = hashlib.new(algorithm, usedforsecurity=algorithm != "md5")
     size = 0
-    while chunk := stream.read(_CHUNK):
+    # As it comes, however slowly: read() would wait for a whole chunk, beyond every deadline. But before Python 3.13
+    # read1() looks for more after the last byte, until the server hangs up.
+    length = getattr(stream, "length", None)
+    while chunk := stream.read1(_CHUNK if length is None else min(_CHUNK, length - size)):
         size += len(chunk)
         if size > limit:
             raise CommandError(f"The archive is larger than {limit} bytes (size_limit)")
