@@ -228,31 +228,37 @@ class FileJournal:
                 may_return = entry.state == FINISHED and entry.request is not None
                 (later if may_return else at_once).append(entry.number)
             elif entry.request is None:
-                entries.remove(entry.number)
+                self._file.forget(entry.number)
         if at_once or later:
             self._starter = threading.Thread(target=self._start_left, args=(at_once, later), name="left-behind")
             self._starter.start()
+        self._file.tidy(entries)  # comes last: a disk that is full keeps nothing else back
 
     def _start_left(self, at_once: list[int], later: list[int]) -> None:
-        """Starts programs; those whose answer may have to be put again wait for that, but not for ever."""
-        for number in at_once:
-            self._start_all(number)
-        if later and not self._ending.wait(_RETURN_TIME):
-            for number in later:
-                self._start_all(number)
+        """Starts programs; those whose answer may have to be put again wait for that, but not for ever, and those that
+        cannot be noted as started for a file that can be written.
+        """
+        left = [number for number in at_once if not self._start_all(number)] + later
+        while left and not self._ending.wait(_RETURN_TIME):
+            left = [number for number in left if not self._start_all(number)]
 
-    def _start_all(self, number: int) -> None:
+    def _start_all(self, number: int) -> bool:
+        """Starts the programs of an entry; returns False if the file cannot be used."""
         while not self._ending.is_set():
-            argv = self._file.attempt(
-                lambda entries: None if number in self._file.live else self._take_program(entries, number)
+            taken = self._file.attempt(
+                lambda entries: (None if number in self._file.live else self._take_program(entries, number),)
             )
+            if taken is None:
+                return False
+            (argv,) = taken
             if argv is None:
-                return
+                break
             _log.warning("%s is started now: the agent ended before it could start it after an answer", argv[0])
             try:
                 self._detach(argv)
             except Exception:
                 _log.exception("What was to happen after the answer failed")
+        return True
 
 
 def _argvs(entry: Entry) -> list[list[str]]:

@@ -40,7 +40,7 @@ class JournalFile:
         #: Entries whose answer is still to come in this process.
         self.live: set[int] = set()
         self._on_first_open = on_first_open
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()  # what is called on the first open may forget entries
         self._entries: Entries | None = None
         self._failure = ""  # why it cannot be used at present
         self._began = time.monotonic()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.core.waiting import until
 
 from guestagent_core.journal import FileJournal
 
@@ -111,3 +112,22 @@ def test_a_result_that_cannot_be_written_is_answered(machine: Machine, monkeypat
     machine.start()
     assert machine.started == [["one"]]
     assert machine.ask("effect").outcome == (0, "done")
+
+
+def test_what_an_earlier_run_left_is_started_once_the_disk_has_room_again(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    machine.pack.crashes = True
+    machine.ask("effect", id=None)
+    machine.pack.crashes = False
+    machine.pack.after = [["one"]]
+    machine.ask("effect", id=None)
+    monkeypatch.setattr("guestagent_core.journal._RETURN_TIME", 0.01)
+    with monkeypatch.context() as patched:
+        failing(machine, "remove", patched)
+        machine.start()
+        until(lambda: "disk is full" in caplog.text)
+        assert machine.started == []
+    until(lambda: machine.started == [["one"]])
+    machine.journal.close()
+    assert not (machine.folder / "journal.db").exists()
