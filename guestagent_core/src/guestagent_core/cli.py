@@ -135,10 +135,10 @@ def _run(options: argparse.Namespace) -> int:
 
 def _configure_logging(level: str, file: Path | None, layout: str) -> Callable[[], object]:
     """Sets the log up; returns what reopens it."""
-    from .logs import JsonFormatter, LogFile, text_formatter
+    from .logs import JsonFormatter, LogFile, LogStream, text_formatter
 
     try:
-        handler = logging.StreamHandler() if file is None else LogFile(file)
+        handler = LogStream() if file is None else LogFile(file)
     except OSError as error:
         raise ConfigError(f"{file}: the log cannot be written: {error.strerror}") from error
     handler.setFormatter(JsonFormatter() if layout == "json" else text_formatter())

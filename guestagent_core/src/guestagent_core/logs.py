@@ -6,13 +6,34 @@ import json
 import logging
 import os
 import stat
+import sys
+from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
 
-__all__ = ("JsonFormatter", "LogFile", "text_formatter")
+__all__ = ("JsonFormatter", "LogFile", "LogStream", "text_formatter")
 
 
-class LogFile(logging.FileHandler):
+class LogStream(logging.StreamHandler):  # type: ignore[type-arg]  # it has none before Python 3.11
+    """Writes to standard error.
+
+    A line that cannot be written goes to standard error in any case, and alone. Logging's own way shows a traceback,
+    and with it what the exception that is just being handled says: that of a secret command may hold the secret.
+    """
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Says what could not be written, and why."""
+        error = sys.exc_info()[1]
+        reason = error.strerror if isinstance(error, OSError) else type(error).__name__
+        try:
+            line = self.format(record)
+        except Exception:
+            line = f"{record.pathname}, line {record.lineno}"
+        with suppress(Exception):
+            sys.stderr.write(f"The log cannot be written: {reason}: {line}\n")
+
+
+class LogFile(LogStream, logging.FileHandler):
     """Appends to a file that is created with mode 0600, or given it; a device or a queue is left as it is.
 
     :raises OSError: the file cannot be opened.
@@ -27,7 +48,8 @@ class LogFile(logging.FileHandler):
         try:
             old, self.stream = self.stream, self._open()
             if old is not None:
-                old.close()
+                with suppress(OSError):  # what a full disk did not take is lost
+                    old.close()
         except OSError as error:
             logging.getLogger(__name__).error("The log goes on in the old file: %s", error)
         finally:

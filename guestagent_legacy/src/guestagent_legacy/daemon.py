@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from guestagent_core import ConfigError, __version__
-from guestagent_core.logs import LogFile, text_formatter
+from guestagent_core.logs import LogFile, LogStream, text_formatter
 from guestagent_core.service import pid_file, serve
 
 from .session import LegacyAgent
@@ -42,7 +42,7 @@ def open_log(file: Path | None, level: int) -> LogFile | None:
     :raises OSError: the file cannot be opened.
     """
     opened = None if file is None else LogFile(file)
-    handler = opened or logging.StreamHandler()
+    handler = opened or LogStream()
     handler.setFormatter(text_formatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     return opened
