@@ -127,8 +127,12 @@ class Dispatcher:
             self._running = True
 
     def _wake(self) -> None:
-        if self._waitable is not None:
+        if self._waitable is None:
+            return
+        try:
             self._waitable.wake()
+        except _FAULTS:  # the caller is no leader, or belongs to somebody else: it has more to do than this
+            _log.exception("%s: the exchange cannot be woken (%s)", self._name, _described(self._exchange))
 
     # Leading: the loop
 

@@ -85,3 +85,23 @@ def test_an_answer_ends_the_pause_between_two_polls(
         assert exchange.answered.wait(PATIENCE)
     finally:
         running.end()
+
+
+def test_an_exchange_whose_wake_fails_keeps_its_channel(
+    registry: CommandRegistry, gates: Gates, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Sleepy(MemoryExchange):
+        def wake(self) -> None:
+            super().wake()
+            raise OSError("broken")
+
+    gates.opened.set()
+    exchange = Sleepy()
+    running = Running(exchange, JsonParser(ChannelRunner(registry)), "sleepy")
+    try:
+        assert answer(ask(exchange, "slow", 1)) == "slow 1"
+        assert answer(ask(exchange, "slow", 2)) == "slow 2"
+        assert answer(ask(exchange, "quick", "still there")) == "still there"
+    finally:
+        running.end()
+    assert "sleepy: the exchange cannot be woken" in caplog.text
