@@ -221,9 +221,13 @@ class Dispatcher:
             raise TypeError(f"parse_request returned a {type(response).__name__}, which is no mapping")
         except _FAULTS:
             _log.exception("%s: the parser failed (%s)", self._name, _described(self._parser))
-            return self._parser.encode_error(500, "The parser failed")
         finally:
             current_delivery.reset(token)
+        try:
+            return self._parser.encode_error(500, "The parser failed")
+        except _FAULTS:
+            _log.exception("%s: it cannot even say so", self._name)
+            return None
 
     def _put(self, delivery: Delivery, response: Response | None) -> None:
         """Gives the answer to the exchange, once more if it is too large; whatever fails is logged."""

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from guestagent_core import ChannelRunner, CommandRegistry, Dispatcher, Request, Response
+from guestagent_core import ChannelRunner, CommandRegistry, Dispatcher, ExchangeError, Request, Response
 from guestagent_core.testing import MemoryExchange, MemoryQuestion
 from guestagent_json import JsonParser
 
-from .gates import Polled, Running, answer, ask
+from .gates import PATIENCE, Polled, Running, answer, ask
 
 
 def put_once(exchange: MemoryExchange, parser: Any, question: MemoryQuestion) -> dict[str, str]:
@@ -93,3 +93,24 @@ def test_what_follows_an_answer_happens_once_it_is_out_or_lost(
     dispatcher.run_once()
     dispatcher.run_once()
     assert order == ["put", "after", "put", "after"]
+
+
+def test_a_parser_that_cannot_even_say_that_it_failed_keeps_its_channel(
+    exchange: MemoryExchange, registry: CommandRegistry
+) -> None:
+    class Broken(JsonParser):
+        def parse_request(self, request: Request) -> Response:
+            if b"bad" in request["data"]:
+                raise ValueError
+            return super().parse_request(request)
+
+        def encode_error(self, code: int, message: str) -> Response:
+            raise TypeError
+
+    running = Running(exchange, Broken(registry))
+    try:
+        with pytest.raises(ExchangeError, match="discarded"):
+            exchange.ask(b"bad").answer(PATIENCE)
+        assert answer(ask(exchange, "quick", "still there")) == "still there"
+    finally:
+        running.end()
