@@ -8,11 +8,13 @@ import os
 import selectors
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 from .agent import Agent
 from .deadlines import DeadlineWatch
@@ -76,16 +78,36 @@ def serve(
                 _log.info("SIGHUP: the log was reopened")
                 _notify("READY=1")
             elif stopping:
-                _log.error("%s again: the agent is ended at once", signal.Signals(event).name)
-                agent.programs.end_all()
-                logging.shutdown()
-                os._exit(1)
+                _end_at_once(agent, event)
             else:
                 _log.info("%s: the agent stops", signal.Signals(event).name)
                 stopping = True
                 _notify("STOPPING=1")
                 agent.stop()
-        return 0 if agent.join() else 1
+        # What plugins do in the end may hang, and this thread with it; another one hears the signals meanwhile.
+        hearing = threading.Thread(target=_hear_out, args=(agent, next_event, stopping), name="signals", daemon=True)
+        hearing.start()
+        try:
+            return 0 if agent.join() else 1
+        finally:
+            cause(_END)
+            hearing.join()
+
+
+def _hear_out(agent: Agent, next_event: Callable[[float | None], int | None], stopping: bool) -> None:
+    """Ends the process at the second signal that is to end it, until `_END` comes."""
+    while (event := next_event(None)) is not _END:
+        if event in (signal.SIGTERM, signal.SIGINT):
+            if stopping:
+                _end_at_once(agent, event)
+            stopping = True
+
+
+def _end_at_once(agent: Agent, number: int) -> NoReturn:
+    _log.error("%s again: the agent is ended at once", signal.Signals(number).name)
+    agent.programs.end_all()
+    logging.shutdown()
+    os._exit(1)
 
 
 @contextmanager

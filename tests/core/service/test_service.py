@@ -44,6 +44,19 @@ def test_the_second_signal_kills_what_runs(service: Service) -> None:
     assert b"hung up" in answers[0]
 
 
+def test_the_second_signal_ends_a_plugin_that_does_not_shut_down(start: Start, folder: Path) -> None:
+    hangs = f"from guestagent_core.hooks import Hooks\n\ndef hang(*_):\n    Path({str(folder)!r}, 'begun').touch()\n"
+    hangs += "    time.sleep(600)\n\nHooks.shutdown = hang\n"
+    service = start(pack=PACK.replace("discovery.load_packs =", f"{hangs}discovery.load_packs ="))
+    service.told()
+    service.process.terminate()
+    assert service.told() == "STOPPING=1"
+    while not (folder / "begun").exists():
+        assert service.process.poll() is None
+    assert service.end() == 1
+    assert "SIGTERM again: the agent is ended at once" in service.log
+
+
 def test_a_signal_that_a_plugin_handles_ends_nothing(start: Start, folder: Path) -> None:
     handles = f"import signal\nsignal.signal(signal.SIGUSR1, lambda *_: Path({str(folder)!r}, 'handled').touch())\n"
     service = start(pack=PACK.replace("discovery.load_packs =", f"{handles}discovery.load_packs ="))
