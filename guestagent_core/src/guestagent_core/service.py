@@ -143,6 +143,8 @@ def pid_file(path: Path) -> Iterator[Callable[[], None]]:
         stage()
         staged.unlink()
     except OSError as error:
+        with suppress(OSError):
+            staged.unlink()
         raise ConfigError(f"{path}: the pid file cannot be written: {error.strerror}") from error
     try:
         yield write

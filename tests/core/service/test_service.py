@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import signal
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from tests.core.running import PATIENCE
+
+from guestagent_core import ConfigError
+from guestagent_core.service import pid_file
 
 from .managed import PACK, Service, Start
 
@@ -151,6 +157,18 @@ def test_a_pid_file_of_another_process_stays(start: Start, folder: Path) -> None
     pid.write_text("1\n")
     service.end()
     assert pid.read_text() == "1\n"
+
+
+def test_a_pid_file_for_which_the_disk_has_no_room_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, text: str) -> NoReturn:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(ConfigError, match="No space left on device"), pid_file(tmp_path / "agent.pid"):
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("option", ["--pid-file", "--log-file"])
