@@ -175,7 +175,12 @@ def _events(signals: Iterable[int]) -> Iterator[tuple[Callable[[float | None], i
     with reader, writer, selectors.DefaultSelector() as selector:
         selector.register(reader, selectors.EVENT_READ)
         handlers = {number: signal.signal(number, _ignore) for number in signals}
+        if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # every program would seem to end with status 0
+            handlers[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         previous = signal.set_wakeup_fd(writer.fileno())
+        # Who starts us may block signals, as the original agent does for the installers of its updates: nothing but
+        # SIGKILL would end us then, nor what commands start. Threads that start after this have the mask too.
+        blocked = signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
         def next_event(timeout: float | None) -> int | None:
             return reader.recv(1)[0] if selector.select(timeout) else None
@@ -187,6 +192,7 @@ def _events(signals: Iterable[int]) -> Iterator[tuple[Callable[[float | None], i
         try:
             yield next_event, cause
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             signal.set_wakeup_fd(previous)
             for number, handler in handlers.items():
                 signal.signal(number, handler)

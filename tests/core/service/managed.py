@@ -14,7 +14,8 @@ from tests.core.running import PATIENCE, RunningAgent
 from guestagent_core.client import LocalClient
 from guestagent_core.errors import ExchangeError
 
-# A pack with a command that runs a program until a file appears, and one that cannot be interrupted.
+# A pack with a command that runs a program until a file appears, one whose program ends itself by SIGTERM,
+# and one that cannot be interrupted.
 PACK = """
 import sys, time
 from pathlib import Path
@@ -30,6 +31,11 @@ class Slow(CommandBase):
     @command("unlimited", timeout=float("inf"))
     def unlimited(self, value):
         return self.program(value)
+
+    @command("fails")
+    def fails(self, value):
+        self.context.run(["sh", "-c", "kill $$"])
+        return 0, "ended"
 
     @command("stuck", timeout=0.001)
     def stuck(self, value):

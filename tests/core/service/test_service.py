@@ -77,6 +77,21 @@ def test_a_signal_that_a_plugin_handles_ends_nothing(start: Start, folder: Path)
     assert "SIGUSR1" not in service.log
 
 
+def test_signals_that_were_blocked_when_the_agent_began_end_it_and_its_programs(start: Start) -> None:
+    service = start(pack=f"import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())\n{PACK}")
+    service.told()
+    assert service.ask("fails") == b'{"message": "sh failed with signal 15", "returncode": "500"}'
+    service.process.terminate()
+    assert service.told() == "STOPPING=1"
+    assert service.wait() == 0
+
+
+def test_a_program_fails_even_if_who_starts_the_agent_ignores_the_end_of_children(start: Start) -> None:
+    service = start(pack=f"import signal\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\n{PACK}")
+    service.told()
+    assert service.ask("fails") == b'{"message": "sh failed with signal 15", "returncode": "500"}'
+
+
 def test_sighup_reopens_the_log(start: Start, folder: Path) -> None:
     log = folder / "agent.log"
     service = start("--log-file", str(log))
