@@ -225,7 +225,7 @@ class LocalExchange:
                 self._drop(connection)
                 return
             connection.output = connection.output[sent:]
-        if connection.ended and not connection.open and not connection.output:
+        if connection.ended and not (connection.open or connection.frames or connection.output):
             self._drop(connection)
         elif connection.output or connection.ended or connection.frames or connection.events != READ:
             self._listen(connection)

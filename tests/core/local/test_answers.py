@@ -119,6 +119,20 @@ def test_a_client_that_sends_no_more_still_gets_its_answers(exchange: LocalExcha
     assert receive(client, 100) == b"{}\ncut off\n", "all answers, and then the end"
 
 
+def test_a_last_request_that_waits_for_room_is_answered_though_the_client_sends_no_more(
+    exchange: LocalExchange, connect: Connect
+) -> None:
+    client = connect()
+    client.sendall(b"{}" * 64 + b"cut off")
+    client.shutdown(socket.SHUT_WR)
+    opened = [take_request(exchange) for _ in range(64)]
+    settle(exchange)
+    for request in opened:
+        exchange.put_response(request, {"data": request["data"]})
+    echo(exchange)
+    assert receive(client, 1000) == b"{}\n" * 64 + b"cut off\n"
+
+
 def test_an_answer_larger_than_any_buffer_arrives_whole(exchange: LocalExchange, connect: Connect) -> None:
     client = connect()
     client.sendall(b"{}")
