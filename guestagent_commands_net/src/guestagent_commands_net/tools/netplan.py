@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from guestagent_commands_net.backends import FileChange, FileState, Plan, Snapshot, Step, Steps, apply_changes
@@ -11,8 +10,9 @@ from guestagent_commands_net.model import Bond, Change, Interface, Nic, Vlan, me
 from guestagent_commands_net.reading import find_files, program, read_files, read_text
 from guestagent_core.errors import CommandError
 
+from .netplan_definitions import Definitions, interface_of
 from .netplan_files import dump, in_order, merged, parse, without_entries
-from .netplan_form import KINDS, devices_of, is_known, keep_of_others, read_definitions, write_definition
+from .netplan_form import is_known, keep_of_others, read_definitions, write_definition
 from .networkmanager_state import Manager
 from .probing import Found, claims_of
 from .services import is_masked, networkd_facts
@@ -62,7 +62,7 @@ class Netplan:
         renderers = _Renderers(context, snapshot)
 
         def look(found: Found) -> None:
-            known = _Definitions(self._network(snapshot.files), nics)
+            known = Definitions(self._network(snapshot.files), nics)
             for nic in nics:
                 ids = [each for _, each in known.of(nic.name)] + known.patterns(nic.name)
                 why = renderers.why_not(known.renderer(nic.name))
@@ -91,7 +91,7 @@ class Netplan:
 
     def _read(self, network: Mapping[str, Any], nics: Sequence[Nic]) -> tuple[Interface, ...]:
         def name_of(kind: str, identifier: str, definition: Mapping[str, Any]) -> str | None:
-            return _name(kind, identifier, definition, nics)
+            return interface_of(kind, identifier, definition, nics)
 
         try:
             found = read_definitions(network, name_of, "netplan", strict=False)
@@ -106,7 +106,7 @@ class Netplan:
         """Returns the file of our own with the change's interfaces, and others without them."""
         files, nics = snapshot.files, snapshot.nics
         network = self._network(files)
-        known = _Definitions(network, nics)
+        known = Definitions(network, nics)
         current = self._current(network, known, change, nics)
         # What a pattern would go on to configure needs a definition that says: nothing. So does what others refer to.
         leaving = {entry for name in change.names for entry in known.of(name)}
@@ -146,7 +146,7 @@ class Netplan:
         return tuple(self._changes(files, before, own, taken))
 
     def _current(
-        self, network: Mapping[str, Any], known: _Definitions, change: Change, nics: Sequence[Nic]
+        self, network: Mapping[str, Any], known: Definitions, change: Change, nics: Sequence[Nic]
     ) -> dict[str, Interface]:
         """The interfaces as they are defined; without those that are replaced, or left alone, whatever they are."""
         try:
@@ -223,7 +223,7 @@ class Netplan:
         """Returns ``netplan generate`` and what makes the renderer read its files again."""
         after = apply_changes(snapshot.files, changes)
         old, new = self._network(snapshot.files), self._network(after)
-        before = self._current(old, _Definitions(old, snapshot.nics), change, snapshot.nics)
+        before = self._current(old, Definitions(old, snapshot.nics), change, snapshot.nics)
         wanted = list(change.interfaces)
         gone = [before.get(name, Interface(name)) for name in change.removed]
         back = [before[name] for name in change.names if name in before]
@@ -236,7 +236,7 @@ class Netplan:
     def _steps(
         self, network: Mapping[str, Any], there: Sequence[Interface], gone: Sequence[Interface], snapshot: Snapshot
     ) -> Steps:
-        known = _Definitions(network, snapshot.nics)
+        known = Definitions(network, snapshot.nics)
         by_manager = [each for each in there if known.renderer(each.name) == "NetworkManager"]
         by_networkd = [each for each in there if each not in by_manager]
         after = [Step(("netplan", "generate"), timeout=15)]
@@ -311,112 +311,3 @@ def _kind(interface: Interface) -> str:
     if isinstance(interface.link, Vlan):
         return "vlans"
     return "bonds" if isinstance(interface.link, Bond) else "ethernets"
-
-
-def _name(kind: str, identifier: str, definition: Mapping[str, Any], nics: Sequence[Nic]) -> str | None:
-    """The interface that a definition is about; None if it is a pattern, or of a card that is not here."""
-    if kind != "ethernets":
-        return identifier
-    match = definition.get("match")
-    if not isinstance(match, Mapping) or not match:
-        return identifier
-    renamed = definition.get("set-name")
-    if match.get("macaddress"):
-        mac = str(match["macaddress"]).lower()
-        here = next((nic.name for nic in nics if nic.mac == mac and nic.physical), None)
-        return here or (str(renamed) if renamed else None if nics else identifier)
-    if renamed:
-        return str(renamed)
-    name = match.get("name")
-    if isinstance(name, str) and not any(character in name for character in "*?[") and set(match) == {"name"}:
-        return name
-    return None
-
-
-def _references(definition: Mapping[str, Any]) -> set[str]:
-    """The ids of what a device is made of."""
-    members = definition.get("interfaces")
-    found = [*(members if isinstance(members, list) else ()), definition.get("link")]
-    return {str(each) for each in found if each is not None}
-
-
-class _Definitions:
-    """Which definitions are about which interface."""
-
-    def __init__(self, network: Mapping[str, Any], nics: Sequence[Nic]) -> None:
-        self._network = network
-        self.entries: dict[str, list[tuple[str, str]]] = {}
-        """The kinds and ids of the definitions that are about an interface and no other, by its name."""
-        self._patterns: list[tuple[str, Mapping[str, Any]]] = []
-        for kind in KINDS:
-            for identifier, definition in devices_of(network, kind).items():
-                name = _name(kind, identifier, definition, nics)
-                match = definition.get("match")
-                if name is not None:
-                    self.entries.setdefault(name, []).append((kind, identifier))
-                elif isinstance(match, Mapping) and "macaddress" not in match:
-                    self._patterns.append((identifier, match))
-
-    def of(self, name: str) -> list[tuple[str, str]]:
-        return self.entries.get(name, [])
-
-    def patterns(self, name: str) -> list[str]:
-        """The ids of definitions that fit ``name`` among others."""
-        return [
-            identifier
-            for identifier, match in self._patterns
-            if match.get("name") is None or fnmatchcase(name, str(match["name"]))
-        ]
-
-    def is_referred_to(self, identifier: str, leaving: Collection[tuple[str, str]]) -> bool:
-        """Whether another definition than those that are ``leaving`` is made of this one: netplan refuses all files
-        where what one refers to is not there.
-        """
-        return any(entry not in leaving and identifier in _references(definition) for entry, definition in self._all())
-
-    def followers(self, moved: Iterable[str], ids: Mapping[str, str]) -> dict[tuple[str, str], Any]:
-        """The definitions that are made of those that are ``moved``, by the ids that these have now.
-
-        netplan wants to know what a definition refers to at the end of its file, whatever later files define.
-        """
-        new = {each: ids[name] for name, entries in self.entries.items() if name in ids for _, each in entries}
-        moved = set(moved)
-        found: dict[tuple[str, str], Any] = {}
-        size = -1
-        while size < len(found):
-            size = len(found)
-            for (kind, identifier), definition in self._all():
-                if (kind, identifier) not in found and moved.intersection(_references(definition)):
-                    found[kind, identifier] = self.with_renderer(kind, definition)
-                    moved.add(identifier)
-        for definition in found.values():
-            if "link" in definition:
-                definition["link"] = new.get(str(definition["link"]), definition["link"])
-            if isinstance(definition.get("interfaces"), list):
-                definition["interfaces"] = [new.get(str(each), each) for each in definition["interfaces"]]
-        return found
-
-    def with_renderer(self, kind: str, definition: Mapping[str, Any]) -> dict[str, Any]:
-        """A definition, with the renderer that all of its kind have in the file that it leaves."""
-        renderer = (self._network.get(kind) or {}).get("renderer")
-        return {**({"renderer": renderer} if renderer else {}), **definition}
-
-    def _all(self) -> Iterator[tuple[tuple[str, str], Mapping[str, Any]]]:
-        for kind, devices in self._network.items():
-            for identifier, definition in devices.items() if isinstance(devices, Mapping) else ():
-                if isinstance(definition, Mapping):
-                    yield (kind, str(identifier)), definition
-
-    def profile(self, kind: str, identifier: str) -> str:
-        """The name that NetworkManager's profile gets: NetworkManager itself may have said which."""
-        manager = devices_of(self._network, kind)[identifier].get("networkmanager")
-        name = manager.get("name") if isinstance(manager, Mapping) else None
-        return str(name or f"netplan-{identifier}")
-
-    def renderer(self, name: str) -> str:
-        for kind, identifier in self.of(name):
-            found = (self._network[kind][identifier] or {}).get("renderer")
-            found = found or (self._network.get(kind) or {}).get("renderer")
-            if found:
-                return str(found)
-        return str(self._network.get("renderer") or "networkd")
