@@ -6,19 +6,29 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from guestagent_commands_net.model import Interface
+    from guestagent_commands_net.model import Interface, IPAddress
 
 __all__ = ("still_leads",)
 
 
-def still_leads(gateway: str | None, source: str | None, interface: Interface, version: int) -> bool:
-    """Returns whether ``interface`` reaches a gateway, and has the address that packets are said to come from."""
+def still_leads(
+    gateway: str | None, source: str | None, interface: Interface, version: int, *, on_link: bool = False
+) -> bool:
+    """Returns whether a route leads somewhere once ``interface`` is what is configured: it reaches the gateway, and has
+    the address that packets are said to come from. A text that is no address speaks against nothing.
+
+    :param on_link: whether the gateway is said to be reached whatever the addresses are.
+    """
     if interface.dhcp(version):
         return True  # nobody knows yet
-    try:
-        via, own = (None if text is None else ip_address(text) for text in (gateway, source))
-    except ValueError:
-        return True
+    via, own = _address(gateway), _address(source)
     addresses = interface.addresses_of(version)
-    near = via is None or via.is_link_local or any(via in address.network for address in addresses)
+    near = on_link or via is None or via.is_link_local or any(via in address.network for address in addresses)
     return near and (own is None or any(own == address.ip for address in addresses))
+
+
+def _address(text: str | None) -> IPAddress | None:
+    try:
+        return None if text is None else ip_address(text)
+    except ValueError:
+        return None

@@ -56,8 +56,7 @@ def is_void(option: Option, interface: Interface) -> bool:
     said = dict(pairwise(words))
     via, source = said.get("via"), said.get("src")
     version = 6 if "-6" in words or ":" in f"{via or source}" else 4
-    near = "onlink" in words or still_leads(via, None, interface, version)
-    return not near or not still_leads(None, source, interface, version)
+    return not still_leads(via, source, interface, version, on_link="onlink" in words)
 
 
 def read_stanzas(name: str, stanzas: Sequence[Block], dialect: Dialect = DEBIAN) -> Interface | None:

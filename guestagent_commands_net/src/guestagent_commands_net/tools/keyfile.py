@@ -219,8 +219,8 @@ def _routes_of_others(
             route, settings = _read_route(version, value, options), _settings(options)
         except ValueError:
             continue  # NetworkManager does not take it either
-        near = route.on_link or still_leads(str(route.gateway) if route.gateway else None, None, interface, version)
-        if near and still_leads(None, settings.get("src"), interface, version):
+        gateway = str(route.gateway) if route.gateway else None
+        if still_leads(gateway, settings.get("src"), interface, version, on_link=route.on_link):
             number += 1
             yield f"route{number}", value
             yield f"route{number}_options", options

@@ -175,17 +175,20 @@ def _routes_of_others(entries: Any, interface: Interface) -> list[Mapping[str, A
     """Those that still lead somewhere once ``interface`` is what is configured."""
     kept: list[Mapping[str, Any]] = []
     for entry in entries or ():
+        beyond = _beyond_the_model(entry)
+        if not beyond or (beyond == {"from"} and _has_like(interface, _route({**entry, "from": None}, "'routes'"))):
+            continue
         via, source = (entry.get(key) and str(entry[key]) for key in ("via", "from"))
         version = 6 if ":" in f"{via or entry.get('to')}" else 4
-        near = boolean(entry.get("on-link", False), "'on-link'") or still_leads(via, None, interface, version)
-        instead = _beyond_the_model(entry) == {"from"} and any(
-            (each.destination, each.metric) == (route.destination, route.metric)
-            for route in [_route({**entry, "from": None}, "'routes'")]
-            for each in interface.routes
-        )
-        if _beyond_the_model(entry) and not instead and near and still_leads(None, source, interface, version):
+        on_link = boolean(entry.get("on-link", False), "'on-link'")
+        if still_leads(via, source, interface, version, on_link=on_link):
             kept.append(entry)
     return kept
+
+
+def _has_like(interface: Interface, route: Route) -> bool:
+    """Whether an interface has a route that stands in the place of ``route``."""
+    return any((each.destination, each.metric) == (route.destination, route.metric) for each in interface.routes)
 
 
 def is_known(kind: str, key: str) -> bool:

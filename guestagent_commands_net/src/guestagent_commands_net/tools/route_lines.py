@@ -45,7 +45,6 @@ def lines_of_others(lines: Iterable[str], interface: Interface, version: int) ->
         words = line.partition("#")[0].split()
         if words and read_route_line(" ".join(words), interface.name, version) is None:
             said = dict(pairwise(words))
-            near = "onlink" in words or still_leads(said.get("via"), None, interface, version)
-            if near and still_leads(None, said.get("src"), interface, version):
+            if still_leads(said.get("via"), said.get("src"), interface, version, on_link="onlink" in words):
                 kept.append(line)
     return kept
