@@ -18,6 +18,7 @@ from pathlib import Path
 
 from guestagent_commands_net.netlink import Changes, read_state
 from guestagent_core import ExchangeError
+from guestagent_xen.answering import NO_ROOM
 from guestagent_xen.session import SessionLostError, StoreError
 from guestagent_xen.watching import Watcher, is_missing, removing, writing
 
@@ -34,7 +35,7 @@ _MARK = "attr/PVAddons/Installed"  # rewritten to make the host look; missing: t
 _NAME = "/proc/sys/kernel/hostname"
 _LEAST_INTERVAL = 0.05  # seconds between two looks at the network, which often changes in bursts
 _RETRY = 60.0  # seconds after which a full store, or one that failed, is tried again
-_FULL = ("ENOSPC", "EQUOTA", "E2BIG")
+_FULL = (*NO_ROOM, "E2BIG")
 _QUIET = ("data/meminfo_total", "data/meminfo_free")  # the host is not made to look for these
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import time
 import uuid
 from collections import deque
@@ -17,7 +16,7 @@ from guestagent_core import ExchangeError
 from guestagent_xen.answering import NO_ROOM
 from guestagent_xen.connecting import default_path
 from guestagent_xen.session import Operation, StoreError
-from guestagent_xen.watching import Watcher, removing, writing
+from guestagent_xen.watching import Watcher, removing, seconds_until, writing
 
 if TYPE_CHECKING:
     from guestagent_core import Request, Response
@@ -103,8 +102,8 @@ class ScriptExchange:
             refused = self._look()
             if self._inbox:
                 break
-            until = min(time.monotonic() + _AGAIN if refused else math.inf, math.inf if deadline is None else deadline)
-            changes = self._watcher.wait(None if until == math.inf else max(0.0, until - time.monotonic()))
+            again_at = time.monotonic() + _AGAIN if refused else None
+            changes = self._watcher.wait(seconds_until(deadline, again_at))
             self._unflagged = self._unflagged or _DOMAIN in changes.paths
             self._stale = self._stale or bool({_STATE, _FOLDER, "control"} & set(changes.paths))
             if changes.woken or (deadline is not None and time.monotonic() >= deadline and not changes.paths):

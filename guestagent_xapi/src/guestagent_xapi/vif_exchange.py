@@ -17,7 +17,7 @@ from guestagent_core import Context, ExchangeError
 from guestagent_xen.answering import NO_ROOM
 from guestagent_xen.connecting import default_path
 from guestagent_xen.session import Operation, StoreError
-from guestagent_xen.watching import Watcher, removing, writing
+from guestagent_xen.watching import Watcher, removing, seconds_until, writing
 
 from .static_settings import FAMILIES, FOLDERS, StaticSetting, read_settings
 
@@ -135,12 +135,10 @@ class VifExchange:
 
     def _pause(self, deadline: float | None) -> float | None:
         """Returns the seconds after which there is something to do without an event; None: never."""
-        until = [] if deadline is None else [deadline]
-        if self._watcher.connected:  # after a new connection all is looked at
-            until += [self._flag_at, *(max(moment, self._look_at) for moment in self._awaited.values())]
-            if self._stale:
-                until.append(self._look_at)
-        return max(0.0, min(until) - time.monotonic()) if until else None
+        if not self._watcher.connected:  # after a new connection all is looked at
+            return seconds_until(deadline)
+        due = (max(moment, self._look_at) for moment in self._awaited.values())
+        return seconds_until(deadline, self._flag_at, self._look_at if self._stale else None, *due)
 
     def wake(self) -> None:
         """Ends a ``wait``."""

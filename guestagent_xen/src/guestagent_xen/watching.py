@@ -17,7 +17,7 @@ from .listing import list_children
 from .reconnecting import ReconnectingSession
 from .session import Operation, Session, SessionLostError, StoreError
 
-__all__ = ("Changes", "Watcher", "is_missing", "removing", "writing")
+__all__ = ("Changes", "Watcher", "is_missing", "removing", "seconds_until", "writing")
 
 _CONFLICT_PAUSE, _LONGEST_CONFLICT_PAUSE = 0.001, 0.1  # seconds, after a transaction met a conflict
 _DROPPED = ("EAGAIN", "ENOENT")  # the transaction met a conflict; the daemon does not know it (any more)
@@ -197,6 +197,14 @@ class Watcher:
         paths = dict.fromkeys(event.path.decode(errors="replace") for event in session.events)
         session.events.clear()
         return list(paths)
+
+
+def seconds_until(*moments: float | None) -> float | None:
+    """Returns the seconds until the first of ``moments`` by the monotonic clock, for :meth:`Watcher.wait`; None: there
+    is none.
+    """
+    known = [moment for moment in moments if moment is not None]
+    return max(0.0, min(known) - time.monotonic()) if known else None
 
 
 def writing(path: str, value: str, transaction: int = 0) -> Operation:
