@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ("OldExchange", "OldParser", "WaitingOldExchange", "adapted_exchange", "current_runner")
 
 _log = logging.getLogger(__name__)
-_PAUSE = 1.0  # seconds
+_PAUSE = 1.0  # seconds, after a request that was not handed on, or a failure
 _ORIGINAL = "guestagent_legacy.original"  # the key of the old object inside of today's mapping
 
 current_runner: ContextVar[CommandRunner | None] = ContextVar("guestagent_legacy_runner", default=None)
@@ -109,8 +109,7 @@ class WaitingOldExchange(OldExchange):
     def __init__(self, exchange: XSComm) -> None:
         super().__init__(exchange)
         exchange.looks_itself = False  # a wait inside of get_request would take a wake away from the one that follows
-
-        self._pauses = False
+        self._pauses = False  # before it is asked again
         self._woken = threading.Event()
 
     def get_request(self) -> Request | None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
 from typing import Any
 
@@ -18,6 +17,8 @@ class OldThread:
     """One thread, which the first call starts: not earlier, so that it is one of the daemon and not of its parent."""
 
     def __init__(self) -> None:
+        from concurrent.futures import ThreadPoolExecutor  # costs start-up, and few agents have an old exchange
+
         self._number: int | None = None
         self._pool = ThreadPoolExecutor(1, "legacy", initializer=self._began)
 
