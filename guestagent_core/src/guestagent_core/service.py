@@ -137,6 +137,8 @@ def pid_file(path: Path) -> Iterator[Callable[[], None]]:
             staged.rename(path)
             is_written = True
         except OSError as error:
+            with suppress(OSError):
+                staged.unlink()
             _log.warning("%s: the pid file cannot be written: %s", path, error.strerror)
 
     try:

@@ -192,3 +192,15 @@ def test_a_file_that_cannot_be_written_is_named(start: Start, folder: Path, opti
     assert service.wait() == 1
     assert service.log.startswith(f"guestagent: {folder}/missing/file: the ")
     assert len(service.log.splitlines()) == 1
+
+
+def test_a_pid_file_that_cannot_take_its_place_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pid_file(tmp_path / "agent.pid") as write:
+        monkeypatch.setattr(Path, "rename", fail)
+        write()
+    assert list(tmp_path.iterdir()) == []
