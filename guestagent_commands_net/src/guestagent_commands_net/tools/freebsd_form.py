@@ -50,6 +50,7 @@ _FLAGS6 = frozenset({
     "-no_prefer_iface", "no_radr", "-no_radr", "defaultif", "-defaultif",
 })  # fmt: skip
 """What somebody tells a card about IPv6, beside addresses."""
+_AFTER_ALIASES = 1 << 32  # no alias has such a number
 _PAIRS = frozenset({"netmask", "prefixlen", "broadcast", "mtu", "laggproto", "laggport", "lagghash"})
 _EVERYWHERE: dict[int, IPNetwork] = {4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("::/0")}
 
@@ -103,7 +104,8 @@ def _order(key: str) -> tuple[int, bool]:
     """The first addresses of IPv4 and IPv6, then the aliases, then those that stand together."""
     number = re.search(r"_alias(\d+)\Z", key)
     together = key.endswith("_aliases") or key.startswith("ipv4_addrs_")
-    return int(number[1]) if number else 1 << 32 if together else -1, key.endswith("_ipv6") or key.startswith("ipv6_")
+    place = int(number[1]) if number else _AFTER_ALIASES if together else -1
+    return place, key.endswith("_ipv6") or key.startswith("ipv6_")
 
 
 def _addresses(words: Sequence[str], version: int) -> Iterable[IPInterface]:

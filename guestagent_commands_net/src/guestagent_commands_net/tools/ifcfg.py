@@ -240,12 +240,12 @@ class Ifcfg:
     def _doubles(self, snapshot: Snapshot, name: str, path: str) -> list[str]:
         """Returns the files beside ``path`` by which the interface is brought up when the machine starts."""
         files = snapshot.files
-        found = (each for whose, each in self._named(files, snapshot.nics) if whose == name and each != path)
         return [
             each
-            for each in found
-            if not is_false(ShellVariables(decoded(each, files[each])).values().get("ONBOOT", ""))
-        ]
+            for whose, each in self._named(files, snapshot.nics)
+            if whose == name and each != path
+            and not is_false(ShellVariables(decoded(each, files[each])).values().get("ONBOOT", ""))
+        ]  # fmt: skip
 
     def _rules(self, files: Files, old: Interface | None, new: Interface) -> dict[str, str | None]:
         """Takes the rules out that are about addresses which the interface loses."""
